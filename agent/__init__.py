@@ -1,0 +1,1 @@
+"""The station agent: reads machines, judges, keeps, delivers."""

@@ -1,0 +1,1 @@
+"""The central service: ingests the stations streams and keeps the factory database."""

@@ -1,0 +1,44 @@
+"""The ground every contract model stands on: frozen, strict about unknown keys, UTC times, finite numbers."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+
+class Contract(BaseModel):
+    """Base of the models that cross a process boundary."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _to_utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+"""A moment with a time zone, kept in UTC."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")]
+"""Name of a machine, point or measurement."""
+
+StationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
+"""Name of a station, line or site: one level of an MQTT topic."""
+
+ProcessCode = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,49}$")]
+"""A process's code, for example ``P03_SENSOR_INSPECTION``."""
+
+LotNumber = Annotated[str, StringConstraints(pattern=r"^WF-KR-\d{6}[DN]-\d{3}$")]
+"""``WF-KR-YYMMDD{D|N}-nnn``; see ``contracts.identity`` for its parts."""
+
+SerialNumber = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{2,63}$")]
+"""A unit's number. The exact form is the site's choice; this is what every form has in common."""
+
+DefectCode = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,49}$")]
+"""A defect's code, for example ``SENSOR_TEMP_FAIL``. The list is data, not code."""
+
+Seq = Annotated[int, Field(ge=1, le=2**62)]
+"""A place in a stream: 1, 2, 3 ... without gaps."""
+
+StreamId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+"""A stream's name: a UUID in 32 hexadecimal digits, minted when an outbox file is created."""

@@ -1,0 +1,36 @@
+"""The base of every error of ours.
+
+::
+
+    NeuroHubError
+    |-- LinkError        the other side cannot be reached or answered wrongly just now: try again
+    |-- SetupError       configuration or environment is wrong: stop and tell the technician
+    |   `-- SettingsError   a settings file was refused (agent.settings)
+    |-- DataError        bytes or values that are not what the contract says
+    `-- StoreError       a disk or database refused to keep something
+
+A library's exception is translated once, where the library is used, with ``raise ... from``.
+"""
+
+
+class NeuroHubError(Exception):
+    """Base of every error of ours."""
+
+
+class LinkError(NeuroHubError):
+    """The other side cannot be reached, or the link broke. The caller closes and tries again later."""
+
+
+class SetupError(NeuroHubError):
+    """Trying again cannot help: someone has to change the configuration or the environment.
+
+    The text says what is wrong, where (machine, point, file) and what to do next.
+    """
+
+
+class DataError(NeuroHubError):
+    """Bytes or values that are not what the contract says."""
+
+
+class StoreError(NeuroHubError):
+    """A disk or database refused to keep something. Nothing was acknowledged."""

@@ -1,0 +1,135 @@
+"""ProcessRecord: one result of one machine, judged, as it is kept, sent and stored."""
+
+from enum import StrEnum
+from hashlib import sha256
+from typing import Annotated, Self
+
+from pydantic import Base64Bytes, Field, model_validator
+
+from contracts.base import (
+    Contract,
+    DefectCode,
+    LotNumber,
+    Name,
+    ProcessCode,
+    SerialNumber,
+    StationId,
+    UtcTime,
+)
+from contracts.criteria import CriteriaRevision, MachineVerdict, MeasurementVerdict, Outcome, Verdict
+from contracts.measurement import Measurement
+
+
+class DataLevel(StrEnum):
+    """What a record belongs to. A LOT record moves no serial."""
+
+    LOT = "LOT"
+    SERIAL = "SERIAL"
+
+
+class Part(StrEnum):
+    """What was on the machine. Only a PRODUCT counts for route, LOT and yield; the others are kept."""
+
+    PRODUCT = "PRODUCT"
+    GOLDEN_SAMPLE = "GOLDEN_SAMPLE"
+    DRY_RUN = "DRY_RUN"
+    CALIBRATION = "CALIBRATION"
+
+
+class Defect(Contract):
+    """A defect found on the unit, by us, by the machine or by a person."""
+
+    code: DefectCode
+    measurement: Name | None = None
+    detail: str | None = None
+
+
+class ReworkRequest(Contract):
+    """A station's own rework authorisation, carried by a record with outcome REWORK (domain.md, Route)."""
+
+    return_to: ProcessCode
+    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class ProcessRecord(Contract):
+    """One result, complete in itself: who, what, judged by which limits, when, and how it was read.
+
+    ``cycle_key`` is the machine's own number for the result; ``cycle_epoch`` counts the machine's restarts as
+    this station saw them. ``missed_before`` is how many results the counter shows as never read before this one
+    (None: unknown, the counter stepped back). ``possible_repeat`` marks a result that cannot be told from one
+    read twice around a crash. ``raw`` is what the machine sent, kept whenever it could not be understood.
+    """
+
+    station: StationId
+    process: ProcessCode
+    machine: Name
+    data_level: DataLevel = DataLevel.SERIAL
+    part: Part = Part.PRODUCT
+    serial_number: SerialNumber | None = None
+    lot_number: LotNumber | None = None
+    product_model: str | None = None
+    operator: str | None = None
+
+    outcome: Outcome
+    measurements: tuple[Measurement, ...] = ()
+    verdicts: tuple[MeasurementVerdict, ...] = ()
+    defects: tuple[Defect, ...] = ()
+    machine_verdict: MachineVerdict | None = None
+    disagreement: bool = False
+    criteria_revision: CriteriaRevision | None = None
+    judge_version: int | None = None
+
+    started_at: UtcTime | None = None
+    completed_at: UtcTime
+    cycle_time_seconds: Annotated[float, Field(ge=0)] | None = None
+    source_timestamp: UtcTime | None = None
+    clock_offset_seconds: float | None = None
+
+    cycle_key: int | str | None = None
+    cycle_epoch: Annotated[int, Field(ge=0)] = 0
+    missed_before: Annotated[int, Field(ge=0)] | None = 0
+    possible_repeat: bool = False
+    permit: Annotated[int, Field(ge=1)] | None = None
+    rework: ReworkRequest | None = None
+    reject_label: bool = False
+
+    problems: tuple[str, ...] = ()
+    raw: Base64Bytes | None = None
+    software: str | None = None
+
+    @model_validator(mode="after")
+    def _belongs_to_something(self) -> Self:
+        judged = self.outcome in (Outcome.PASS, Outcome.FAIL, Outcome.REWORK)
+        if self.data_level is DataLevel.LOT:
+            if self.serial_number is not None:
+                raise ValueError("a LOT record names no serial_number")
+            if judged and self.lot_number is None:
+                raise ValueError("a LOT record needs a lot_number")
+        elif judged and self.serial_number is None and self.part is Part.PRODUCT:
+            raise ValueError(f"a SERIAL record with outcome {self.outcome} needs a serial_number")
+        if (self.rework is not None) != (self.outcome is Outcome.REWORK):
+            raise ValueError("rework is given exactly when the outcome is REWORK")
+        return self
+
+    @property
+    def result(self) -> str | None:
+        """The MES result: PASS, FAIL or REWORK; None for ERROR and ABORTED."""
+        return self.outcome.value if self.outcome in (Outcome.PASS, Outcome.FAIL, Outcome.REWORK) else None
+
+    @property
+    def warned(self) -> bool:
+        """True when a verdict is WARN: a PASS with a flag."""
+        return any(v.verdict is Verdict.WARN for v in self.verdicts)
+
+
+def canonical(record: ProcessRecord) -> bytes:
+    """The one byte form of a record: fields in the order of the model, defaults left out.
+
+    Defaults are left out so that a field added later does not change the bytes of an older record.
+    """
+    return record.model_dump_json(exclude_defaults=True).encode()
+
+
+def digest(record: ProcessRecord) -> str:
+    """SHA-256 of ``canonical(record)`` in hexadecimal: tells a repeat from other content under the same number."""
+    return sha256(canonical(record)).hexdigest()

@@ -1,0 +1,52 @@
+"""The MQTT topic tree: ``f2x/v1/{site}/{line}/{station}/...`` (design.md, Topics)."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+ROOT = "f2x/v1"
+_LEVEL = r"([A-Za-z0-9][A-Za-z0-9_-]{0,31})"
+_STATION_TOPIC = re.compile(rf"^f2x/v1/{_LEVEL}/{_LEVEL}/{_LEVEL}/(records|commits|state)$")
+
+Leaf = Literal["records", "commits", "state"]
+
+
+@dataclass(frozen=True)
+class StationTopics:
+    """The topics of one station. A station writes only beneath its own name."""
+
+    site: str
+    line: str
+    station: str
+
+    @property
+    def records(self) -> str:
+        """Station -> central: batches of records."""
+        return self._at("records")
+
+    @property
+    def commits(self) -> str:
+        """Central -> station, retained: what central has committed."""
+        return self._at("commits")
+
+    @property
+    def state(self) -> str:
+        """Station -> central, retained: the birth message; the broker sends the last will here."""
+        return self._at("state")
+
+    def _at(self, leaf: Leaf) -> str:
+        return f"{ROOT}/{self.site}/{self.line}/{self.station}/{leaf}"
+
+
+def all_stations(leaf: Leaf) -> str:
+    """The filter that matches this leaf of every station."""
+    return f"{ROOT}/+/+/+/{leaf}"
+
+
+def parse(topic: str) -> tuple[StationTopics, Leaf] | None:
+    """Whose topic this is, and which leaf; None when it is not a station's topic."""
+    match = _STATION_TOPIC.match(topic)
+    if match is None:
+        return None
+    leaf: Leaf = match[4]  # type: ignore[assignment]  # the pattern allows no other text
+    return StationTopics(match[1], match[2], match[3]), leaf

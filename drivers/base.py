@@ -1,0 +1,154 @@
+"""The surface every protocol offers: four methods, and small protocols for machines that can do more.
+
+A constructor does no I/O. Libraries' own reconnecting is off: a driver that loses its link raises ``LinkError`` and
+is closed and opened again by its owner, the supervisor.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
+
+from contracts.errors import LinkError, SetupError
+from contracts.measurement import Quality, Scalar
+
+__all__ = [
+    "Acknowledging",
+    "Driver",
+    "LinkError",
+    "MachineEvent",
+    "Performing",
+    "PointValue",
+    "ProtocolSettings",
+    "Reading",
+    "SetupError",
+    "Simulator",
+]
+
+RawValue = Scalar | list[Scalar]
+
+
+class Strict(BaseModel):
+    """Base of every settings model: unknown keys are refused, nothing is converted in silence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class PointSettings(Strict):
+    """What every point may carry, beside its address in the protocol's own words."""
+
+    unit: str | None = None
+    """Unit of the value, as the criteria spell it (``degC``, ``mm``, ``kgf``)."""
+
+
+class ProtocolSettings(Strict):
+    """What every protocol's settings have in common. Each protocol adds connect, trigger, points, acknowledge."""
+
+    points: Mapping[str, PointSettings]
+
+    def referenced_points(self) -> Mapping[str, str]:
+        """Key path -> name of the point it refers to, for references inside the protocol's own keys."""
+        return {}
+
+
+@dataclass(frozen=True)
+class PointValue:
+    """One point of a reading.
+
+    ``value`` is None when there is none; ``problem`` then says why in a technician's words. A value that is not a
+    finite number is ``value=None`` with its text in ``original``.
+    """
+
+    value: RawValue | None
+    quality: Quality = Quality.GOOD
+    source_timestamp: datetime | None = None
+    original: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class MachineEvent:
+    """The machine signalled: a result is there to be read.
+
+    ``first`` is True for the state found when listening began: it may be a result that waited, one that was already
+    taken, or none; its owner decides, by the last cycle key it kept. ``key`` is the trigger's value (a counter or
+    flag), None where the event itself is the message. ``payload`` is that message, for protocols that push.
+    """
+
+    signalled_at: datetime
+    key: Scalar | None = None
+    payload: bytes | None = None
+    first: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One consistent snapshot of a machine's points. ``raw`` is what came over the wire, where that is bytes."""
+
+    taken_at: datetime
+    values: Mapping[str, PointValue] = field(default_factory=dict)
+    raw: bytes | None = None
+
+
+class Driver(Protocol):
+    """One machine on one link."""
+
+    async def open(self) -> None:
+        """Connect and get ready to listen. Opening an open driver is an error of the caller: RuntimeError.
+
+        Raises LinkError (cannot connect just now) or SetupError (the configuration cannot work).
+        """
+
+    async def next_event(self) -> MachineEvent:
+        """Wait for the machine's next signal. May be cancelled at any time without losing one.
+
+        The first call after open() reports the present state as an event with ``first=True`` where the machine has
+        one (a counter that stands). Raises LinkError.
+        """
+
+    async def read(self, event: MachineEvent) -> Reading:
+        """Take one consistent snapshot for this event. A torn read is read again.
+
+        A point that fails by itself is a PointValue with a ``problem``; the others are still read. Raises LinkError.
+        """
+
+    async def close(self) -> None:
+        """Release everything. Never raises; may be called at any time, also twice and after a failed open."""
+
+
+@runtime_checkable
+class Acknowledging(Protocol):
+    """A machine that waits to be told that its result is kept."""
+
+    async def acknowledge(self, reading: Reading) -> None:
+        """Tell the machine. Called only when the result is on disk; repeating it does no harm.
+
+        Does nothing when the settings have no ``acknowledge``. Raises LinkError.
+        """
+
+
+@runtime_checkable
+class Performing(Protocol):
+    """A machine that works on request (a label printer)."""
+
+    async def perform(self, job: Mapping[str, Scalar]) -> Reading:
+        """Do one job with these values (``serial_number``, ...) and report how it went. Raises LinkError."""
+
+
+class Simulator(Protocol):
+    """A machine made of software that speaks the real protocol, from the same settings as the driver."""
+
+    async def start(self) -> Mapping[str, str | int]:
+        """Listen on a free port. Returns the settings that reach it: ``{"connect.host": "127.0.0.1", ...}``."""
+
+    async def cycle(self, values: Mapping[str, RawValue | None]) -> None:
+        """Make one result: set the points, then signal. Returns once the station has acknowledged it.
+
+        A machine without handshake returns as soon as it has signalled. None makes a point unreadable, where the
+        protocol can say so. Cycles of one machine follow each other.
+        """
+
+    async def stop(self) -> None:
+        """Stop listening and release everything. Never raises."""

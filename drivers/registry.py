@@ -1,0 +1,59 @@
+"""Protocol name -> settings model, driver, simulator. Others plug in by the entry point ``neurohub_edge.drivers``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pkgutil import resolve_name
+from typing import Any, cast
+
+from drivers.base import Driver, ProtocolSettings, Simulator
+
+ENTRY_POINT_GROUP = "neurohub_edge.drivers"
+
+
+@dataclass(frozen=True)
+class ProtocolFolder:
+    """Where a protocol's parts are. Each is imported only when it is used: a client library costs memory."""
+
+    name: str
+    settings_at: str
+    driver_at: str
+    simulator_at: str
+
+    def settings(self) -> type[ProtocolSettings]:
+        """The settings model. Importing it loads no client library."""
+        return cast(type[ProtocolSettings], resolve_name(self.settings_at))
+
+    def driver(self, machine: str, settings: ProtocolSettings) -> Driver:
+        """A driver for this machine, not yet open."""
+        make = cast(Callable[[str, ProtocolSettings], Driver], resolve_name(self.driver_at))
+        return make(machine, settings)
+
+    def simulator(self, machine: str, settings: ProtocolSettings) -> Simulator:
+        """A simulator of this machine, not yet started."""
+        make = cast(Callable[[str, ProtocolSettings], Simulator], resolve_name(self.simulator_at))
+        return make(machine, settings)
+
+
+def _ours(name: str, prefix: str) -> ProtocolFolder:
+    at = f"drivers.{name}"
+    return ProtocolFolder(
+        name, f"{at}.settings:{prefix}Settings", f"{at}.driver:{prefix}Driver", f"{at}.simulator:{prefix}Simulator"
+    )
+
+
+_OURS: dict[str, ProtocolFolder] = {
+    "opcua": _ours("opcua", "OpcUa"),
+    "modbus": _ours("modbus", "Modbus"),
+    "serial": _ours("serial", "Serial"),
+    "label": _ours("label", "Label"),
+}
+
+
+def protocols() -> dict[str, ProtocolFolder]:
+    """Every protocol by name: ours first, then plug-ins (an entry point that loads to a ProtocolFolder)."""
+    found = dict(_OURS)
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        plugin: Any = entry.load()
+        found.setdefault(entry.name, plugin)
+    return found

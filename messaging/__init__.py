@@ -1,0 +1,1 @@
+"""MQTT 5 for agent and central; the only place that imports paho."""
