@@ -122,9 +122,10 @@ class Driver(Protocol):
 class Acknowledging(Protocol):
     """A machine that waits to be told that its result is kept."""
 
-    async def acknowledge(self, reading: Reading) -> None:
+    async def acknowledge(self, reading: Reading, cycle_key: Scalar | None) -> None:
         """Tell the machine. Called only when the result is on disk; repeating it does no harm.
 
+        ``cycle_key`` fills ``{cycle_key}`` in the settings' value; other ``{point}`` names come from the reading.
         Does nothing when the settings have no ``acknowledge``. Raises LinkError.
         """
 
@@ -143,11 +144,13 @@ class Simulator(Protocol):
     async def start(self) -> Mapping[str, str | int]:
         """Listen on a free port. Returns the settings that reach it: ``{"connect.host": "127.0.0.1", ...}``."""
 
-    async def cycle(self, values: Mapping[str, RawValue | None]) -> None:
-        """Make one result: set the points, then signal. Returns once the station has acknowledged it.
+    async def cycle(self, values: Mapping[str, RawValue | None], cycle_key: Scalar | None) -> None:
+        """Make one result: set the points (the trigger's last), signal, and return once the station acknowledged it.
 
-        A machine without handshake returns as soon as it has signalled. None makes a point unreadable, where the
-        protocol can say so. Cycles of one machine follow each other.
+        The caller counts: ``values`` holds the counter's point too, ``cycle_key`` its value. A result that is not
+        acknowledged stays presented (a pushing machine repeats it). A machine without handshake returns as soon as
+        it has signalled. None makes a point unreadable, where the protocol can say so. Cycles of one machine follow
+        each other. Points that are not given keep their last value.
         """
 
     async def stop(self) -> None:
