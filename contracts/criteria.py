@@ -177,14 +177,10 @@ def judge(
     verdicts: list[MeasurementVerdict] = []
     rules = criteria.criteria if criteria is not None else {}
     for name, criterion in rules.items():
-        if name in repeated:
-            verdict, reason = Verdict.ERROR, "measured twice in one record"
-        else:
-            verdict, reason = _verdict(by_name.get(name), criterion, by_name)
+        found = _verdict(by_name.get(name), criterion, by_name)
+        verdict, reason = (Verdict.ERROR, "measured twice in one record") if name in repeated else found
         verdicts.append(MeasurementVerdict(name=name, verdict=verdict, limit=criterion, reason=reason))
-    verdicts.extend(
-        MeasurementVerdict(name=name, verdict=Verdict.NOT_JUDGED) for name in by_name if name not in rules
-    )
+    verdicts.extend(MeasurementVerdict(name=name, verdict=Verdict.NOT_JUDGED) for name in by_name if name not in rules)
 
     judged = {v.verdict for v in verdicts} - {Verdict.NOT_JUDGED}
     if not judged or Verdict.ERROR in judged:
@@ -239,7 +235,7 @@ def _verdict(measurement: Measurement | None, criterion: Criterion, others: Mapp
             return Verdict.ERROR, f"{criterion.same_as} has unit {other.unit or 'none'}"
         return _equal(value, (other.value,), criterion)
     assert criterion.each is not None
-    return _each(value, criterion.each, criterion)
+    return _each(value, criterion.each)
 
 
 def _within(value: Value, lower: Decimal | None, upper: Decimal | None, criterion: Criterion) -> _Found:
@@ -264,7 +260,7 @@ def _equal(value: Value, allowed: Sequence[Scalar], criterion: Criterion) -> _Fo
     return (Verdict.PASS, None) if same else (Verdict.FAIL, f"{value} is not {criterion}")
 
 
-def _each(value: Value, rule: Table, criterion: Criterion) -> _Found:
+def _each(value: Value, rule: Table) -> _Found:
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         return Verdict.ERROR, f"{_kind(value)}, a table is needed"
     if len(value) < rule.at_least:

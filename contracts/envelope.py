@@ -1,6 +1,7 @@
 """What travels over MQTT: a message of records, the commit acknowledgement, a station's birth (design.md)."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -23,8 +24,8 @@ class Numbered(Contract):
     record: ProcessRecord
 
 
-class RecordsMessage(Contract):
-    """A batch of records of one stream, in rising order of ``seq``."""
+class RecordsHeader(Contract):
+    """Whose records a message carries."""
 
     v: Literal[1] = 1
     site: StationId
@@ -32,12 +33,17 @@ class RecordsMessage(Contract):
     station: StationId
     stream_id: StreamId
     sent_at: UtcTime
+
+
+class RecordsMessage(RecordsHeader):
+    """A batch of records of one stream, in rising order of ``seq``."""
+
     records: Annotated[tuple[Numbered, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
         seqs = [numbered.seq for numbered in self.records]
-        if any(later <= earlier for earlier, later in zip(seqs, seqs[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(seqs)):
             raise ValueError("records are not in rising order of seq")
         return self
 
@@ -96,3 +102,9 @@ def ranges_of(seqs: Sequence[int]) -> tuple[Range, ...]:
         else:
             ranges.append((seq, seq))
     return tuple(ranges)
+
+
+def encode_records(header: RecordsHeader, rows: Sequence[tuple[int, bytes]]) -> bytes:
+    """A RecordsMessage in bytes, from records that are in canonical bytes already (no second serialisation)."""
+    records = b",".join(b'{"seq":%d,"record":%s}' % row for row in rows)
+    return header.model_dump_json().encode()[:-1] + b',"records":[' + records + b"]}"
