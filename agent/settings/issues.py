@@ -1,0 +1,104 @@
+"""One mistake in a settings file, as a technician reads it, and the error that carries all of them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from contracts.errors import SetupError
+
+KeyPath = tuple[str | int, ...]
+"""Where a value stands: the keys (and places in lists, from 0) that lead to it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something was written: a file with line and column (both from 1), or an option of the command line."""
+
+    file: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        return self.file if self.line is None else f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One mistake. ``path`` is the dotted key path; empty where the file as a whole is meant."""
+
+    file: str
+    line: int | None
+    column: int | None
+    path: str
+    message: str
+    expected: str | None = None
+    found: str | None = None
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        place = str(Place(self.file, self.line, self.column))
+        subject = f"{place} {self.path}" if self.path and self.line is not None else place
+        parts = [self.message]
+        if self.expected is not None and self.found is not None:
+            parts.append(f"expected {self.expected}, found {self.found}")
+        elif self.expected is not None:
+            parts.append(f"expected {self.expected}")
+        elif self.found is not None:
+            parts.append(f"found {self.found}")
+        if self.hint is not None:
+            parts.append(self.hint)
+        return f"{subject}: {'; '.join(parts)}"
+
+
+class SettingsError(SetupError):
+    """A settings file was refused. ``issues`` holds every mistake, by position; ``str()`` gives one line each."""
+
+    def __init__(self, issues: Iterable[Issue]) -> None:
+        self.issues = tuple(sorted(issues, key=_by_position))
+        super().__init__("\n".join(map(str, self.issues)))
+
+
+def issue_at(
+    place: Place,
+    path: KeyPath,
+    message: str,
+    *,
+    expected: str | None = None,
+    found: str | None = None,
+    hint: str | None = None,
+) -> Issue:
+    """An issue at this place."""
+    return Issue(place.file, place.line, place.column, dotted(path), message, expected, found, hint)
+
+
+def dotted(path: KeyPath) -> str:
+    """``("machines", "tester", "companions", 0)`` -> ``machines.tester.companions.0``."""
+    return ".".join(map(str, path))
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was most likely meant, or None."""
+    names = list(known)
+    folded = {known_name.casefold(): known_name for known_name in reversed(names)}
+    matches = get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    if matches:
+        return folded[matches[0]]
+    if len(name) < 3:
+        return None
+    return next((long for short, long in folded.items() if short.startswith(name.casefold())), None)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """``did you mean "protocol"?``, or None where nothing is near."""
+    meant = closest(name, known)
+    return None if meant is None else f'did you mean "{meant}"?'
+
+
+def one_of(names: Iterable[str]) -> str:
+    """``one of a, b, c``; a single name stands alone."""
+    known = list(names)
+    return known[0] if len(known) == 1 else "one of " + ", ".join(known)
+
+
+def _by_position(issue: Issue) -> tuple[bool, int, int, str]:
+    return issue.line is None, issue.line or 0, issue.column or 0, issue.path

@@ -1,0 +1,207 @@
+"""``load()``: file -> tree -> each part validated -> the parts beside each other -> StationSettings."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from agent.settings.document import Document, MappingNode, ScalarNode
+from agent.settings.explain import described, validated
+from agent.settings.issues import Issue, KeyPath, SettingsError, closest, did_you_mean, issue_at, one_of
+from agent.settings.machine import MachineKeys, MachineSettings, UnitPoints
+from agent.settings.overrides import apply_overrides
+from agent.settings.reading import read_document
+from agent.settings.references import (
+    check_companions,
+    check_criteria,
+    check_points,
+    check_ports,
+    point_references,
+)
+from agent.settings.station import StationKeys, StationSettings
+from contracts.criteria import Criterion
+from drivers.base import ProtocolSettings
+from drivers.registry import protocols
+
+MACHINE_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")
+STATE_ROOT = Path("/var/lib/neurohub")
+_COUNTER_MODULUS = {"uint16": 2**16, "uint32": 2**32}
+_MACHINE_KEYS = list(MachineKeys.model_fields)
+_STATION_KEYS = [*StationKeys.model_fields, "machines", "criteria"]
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> StationSettings:
+    """The settings of one station. ``overrides`` are ``key.path=value`` texts that change the file's values.
+
+    Raises SettingsError with every mistake at once; nothing has been connected to by then.
+    """
+    document = read_document(path)
+    issues = list(document.issues)
+    issues.extend(apply_overrides(document, overrides))
+    for key in document.root.entries:
+        if key not in _STATION_KEYS:
+            place = document.place((key,), key=True)
+            hint = did_you_mean(key, _STATION_KEYS)
+            issues.append(issue_at(place, (key,), "unknown key", expected=one_of(_STATION_KEYS), hint=hint))
+    station = validated(StationKeys, document, (), issues, StationKeys.model_fields)
+    machines = _machines(document, issues)
+    criteria = _criteria(document, issues)
+    issues.extend(check_ports(document))
+    complete = {name: machine for name, machine in machines.items() if machine is not None}
+    if len(complete) == len(machines) and not any(issue.path.endswith(".machine") for issue in issues):
+        issues.extend(check_criteria(document, criteria, complete))
+    if issues or station is None:
+        raise SettingsError(_without_echoes(issues, document))
+    fields = dict(station)
+    fields["state_dir"] = station.state_dir or STATE_ROOT / station.station.id
+    # Every part was validated above; validating the whole again would take durations for numbers.
+    return StationSettings.model_construct(**fields, machines=complete, criteria=criteria)
+
+
+def _machines(document: Document, issues: list[Issue]) -> dict[str, MachineSettings | None]:
+    node = document.root.get("machines")
+    if not isinstance(node, MappingNode):
+        place = document.place(("machines",))
+        if "machines" not in document.root.entries:
+            issues.append(issue_at(place, ("machines",), "missing key"))
+        else:
+            issues.append(
+                issue_at(place, ("machines",), "wrong type", expected="machines by name", found=described(node))
+            )
+        return {}
+    if not node.entries:
+        issues.append(issue_at(document.place(("machines",)), ("machines",), "a station has at least one machine"))
+    found: dict[str, MachineSettings | None] = {}
+    keys_by_name: dict[str, MachineKeys] = {}
+    for name in node.entries:
+        keys, found[name] = _machine(document, name, issues)
+        if keys is not None:
+            keys_by_name[name] = keys
+    issues.extend(check_companions(document, keys_by_name))
+    return found
+
+
+def _machine(document: Document, name: str, issues: list[Issue]) -> tuple[MachineKeys | None, MachineSettings | None]:
+    path: KeyPath = ("machines", name)
+    before = len(issues)
+    if not MACHINE_NAME.match(name):
+        expected = "a name of letters, digits, _ - that begins with a letter (at most 32)"
+        place = document.place(path, key=True)
+        issues.append(issue_at(place, path, "not of the right form", expected=expected, found=f"the key {name}"))
+    node = document.node(path)
+    if not isinstance(node, MappingNode):
+        place = document.place(path)
+        issues.append(issue_at(place, path, "wrong type", expected="keys with values", found=described(node)))
+        return None, None
+    model = _protocol_model(document, path, node, issues)
+    protocol_keys = [key for key in model.model_fields if key not in _MACHINE_KEYS] if model is not None else None
+    _unknown_keys(document, path, node, protocol_keys, issues)
+    own: list[Issue] = []
+    keys = validated(MachineKeys, document, path, own, _MACHINE_KEYS)
+    issues.extend(issue for issue in own if issue.path != f"machines.{name}.protocol")  # said by _protocol_model
+    settings = None if model is None else validated(model, document, path, issues, protocol_keys)
+    if keys is None or settings is None:
+        return keys, None
+    issues.extend(check_points(document, path, keys, settings))
+    return keys, _complete(name, keys, settings) if len(issues) == before else None
+
+
+def _protocol_model(
+    document: Document, path: KeyPath, node: MappingNode, issues: list[Issue]
+) -> type[ProtocolSettings] | None:
+    """The settings model of the machine's protocol. A key that was meant to be ``protocol`` is believed."""
+    known = protocols()
+    entry = node.entries.get("protocol")
+    if entry is None:
+        mistyped = next((key for key in node.entries if key not in _MACHINE_KEYS and _means_protocol(key)), None)
+        entry = node.entries[mistyped] if mistyped is not None else None
+        if entry is None:
+            place = document.place(path)
+            issues.append(issue_at(place, (*path, "protocol"), "missing key", expected=one_of(sorted(known))))
+            return None
+    protocol = entry.value.value if isinstance(entry.value, ScalarNode) else None
+    if protocol in known:
+        return known[str(protocol)].settings()
+    if "protocol" in node.entries:
+        hint = did_you_mean(protocol, known) if isinstance(protocol, str) else None
+        found = described(entry.value)
+        issues.append(
+            issue_at(
+                entry.place,
+                (*path, "protocol"),
+                "unknown protocol",
+                expected=one_of(sorted(known)),
+                found=found,
+                hint=hint,
+            )
+        )
+    return None
+
+
+def _means_protocol(key: str) -> bool:
+    return closest(key, ["protocol"]) is not None
+
+
+def _unknown_keys(
+    document: Document, path: KeyPath, node: MappingNode, protocol_keys: list[str] | None, issues: list[Issue]
+) -> None:
+    """Keys that neither the machine nor its protocol knows. With the protocol unknown, only its own name's."""
+    known = ["protocol", *(protocol_keys or ()), *(key for key in _MACHINE_KEYS if key != "protocol")]
+    for key in node.entries:
+        if key in known or (protocol_keys is None and not _means_protocol(key)):
+            continue
+        where = (*path, key)
+        hint = did_you_mean(key, known)
+        place = document.place(where, key=True)
+        issues.append(issue_at(place, where, "unknown key", expected=one_of(known), hint=hint))
+
+
+def _complete(name: str, keys: MachineKeys, settings: ProtocolSettings) -> MachineSettings:
+    """The machine with its defaults filled in from its points."""
+    points = settings.points
+    unit = UnitPoints(
+        **{
+            key: getattr(keys.unit, key) or (key if key in points else None)
+            for key in ("serial_number", "lot_number", "product_model", "operator")
+        }
+    )
+    modulus = keys.counter_modulus
+    if modulus is None and keys.cycle_key is not None:
+        modulus = _COUNTER_MODULUS.get(str(getattr(points[keys.cycle_key], "type", "")))
+    fields = dict(keys)
+    fields |= {"unit": unit, "counter_modulus": modulus}
+    if keys.measurements is None:
+        used = {point for _, point in point_references(keys.model_copy(update={"unit": unit}))}
+        for key, point in settings.referenced_points().items():
+            if key.split(".")[0] == "trigger":
+                used.add(point)
+        fields["measurements"] = tuple(point for point in points if point not in used)
+    # The keys were validated, and the rest is made here.
+    return MachineSettings.model_construct(**fields, name=name, protocol_settings=settings)
+
+
+def _criteria(document: Document, issues: list[Issue]) -> dict[str, Criterion]:
+    node = document.root.get("criteria")
+    if node is None or (isinstance(node, ScalarNode) and node.value is None):
+        return {}
+    path: KeyPath = ("criteria",)
+    if not isinstance(node, MappingNode):
+        place = document.place(path)
+        expected = "criteria by measurement"
+        issues.append(issue_at(place, path, "wrong type", expected=expected, found=described(node)))
+        return {}
+    found: dict[str, Criterion] = {}
+    for name in node.entries:
+        criterion = validated(Criterion, document, (*path, name), issues)
+        if criterion is not None:
+            found[name] = criterion
+    return found
+
+
+def _without_echoes(issues: list[Issue], document: Document) -> list[Issue]:
+    """Each mistake once: what follows from a value that was refused as such is left out."""
+    refused = {".".join(map(str, path)) for path in document.unusable}
+    kept = list(document.issues)
+    for issue in issues[len(document.issues) :]:
+        if issue.path not in refused and issue not in kept:
+            kept.append(issue)
+    return kept

@@ -1,0 +1,123 @@
+"""What the settings of a machine say beside its protocol: which point means what, and who works with it."""
+
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, StringConstraints, model_validator
+
+from contracts.base import DefectCode
+from contracts.duration import Duration
+from drivers.base import ProtocolSettings, Strict
+
+MachineName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
+"""Name of a machine within its station. No dot: ``printer.printed`` is a point of another machine."""
+
+PointName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+"""Name of one of the machine's points; that it exists is checked with the protocol's own keys."""
+
+SettingScalar = StrictBool | StrictInt | StrictFloat | StrictStr
+
+
+class UnitPoints(Strict):
+    """Which point says what is on the machine. None: nothing does."""
+
+    serial_number: PointName | None = None
+    lot_number: PointName | None = None
+    product_model: PointName | None = None
+    operator: PointName | None = None
+
+
+class PointEquals(Strict):
+    """True of a cycle where ``point`` has ``value``."""
+
+    point: PointName
+    value: SettingScalar
+
+
+class MachineVerdictSettings(Strict):
+    """The machine's own verdict: the point, its value for each verdict, and the defect its FAIL means.
+
+    A value that is neither is no verdict: the station cannot judge that cycle.
+    """
+
+    point: PointName
+    passed: Annotated[SettingScalar, Field(alias="pass")]
+    failed: Annotated[SettingScalar, Field(alias="fail")]
+    defect: DefectCode | None = None
+
+    @model_validator(mode="after")
+    def _can_be_told_apart(self) -> Self:
+        if self.passed == self.failed and isinstance(self.passed, bool) == isinstance(self.failed, bool):
+            raise ValueError("fail: pass and fail must differ")
+        return self
+
+
+class ReworkSettings(PointEquals):
+    """How a station's own rework authorisation arrives: ``return_to`` and ``reason`` are points that hold texts."""
+
+    return_to: PointName
+    reason: PointName
+
+
+class Companion(Strict):
+    """Another machine of the station that works for this unit before the record is made."""
+
+    machine: MachineName
+    timeout: Annotated[Duration, Field(gt=0)] = 10.0
+
+
+class Reconnect(Strict):
+    """Seconds between attempts to open a lost link: from ``initial``, doubling, to ``max``."""
+
+    initial: Annotated[Duration, Field(gt=0)] = 1.0
+    max: Annotated[Duration, Field(gt=0)] = 30.0
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if self.initial > self.max:
+            raise ValueError("initial: the first wait is longer than max")
+        return self
+
+
+class MachineKeys(Strict):
+    """The keys of a machine that do not depend on its protocol, as they are written."""
+
+    protocol: str
+    unit: UnitPoints = UnitPoints()
+    tables: Annotated[
+        Mapping[MachineName, Annotated[Mapping[MachineName, PointName], Field(min_length=1)]], Field(default={})
+    ]
+    """Table measurement -> column -> the array point that holds it, one value per row."""
+    machine_verdict: MachineVerdictSettings | None = None
+    cycle_key: PointName | None = None
+    counter_modulus: Annotated[int, Field(ge=2)] | None = None
+    cycle_time: PointName | None = None
+    rework: ReworkSettings | None = None
+    reject_label: PointEquals | None = None
+    aborted: PointEquals | None = None
+    measurements: tuple[PointName, ...] | None = None
+    companions: tuple[Companion, ...] = ()
+    reconnect: Reconnect = Reconnect()
+    records: bool = True
+
+
+class MachineSettings(MachineKeys):
+    """A machine, complete: defaults filled in from its points, and the protocol's own settings beside.
+
+    ``unit`` names only points that exist. ``measurements`` is never None: the points whose values become
+    measurements of their own names (the columns of ``tables`` are not among them). ``counter_modulus`` is the number
+    at which the cycle key wraps to 0; None: it does not wrap, or is no counter.
+    """
+
+    name: MachineName
+    measurements: tuple[PointName, ...]
+    protocol_settings: ProtocolSettings
+
+    @property
+    def measurement_names(self) -> tuple[str, ...]:
+        """Names of the measurements this machine makes itself: points, then tables."""
+        return (*self.measurements, *self.tables)
+
+    def unit_of(self, point: str) -> str | None:
+        """The unit a point's value has, or None."""
+        return self.protocol_settings.points[point].unit

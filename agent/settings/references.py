@@ -1,0 +1,234 @@
+"""What only shows when the parts of a file are put beside each other: points, machines and measurements by name."""
+
+from collections.abc import Iterator, Mapping
+
+from agent.settings.document import Document, MappingNode, ScalarNode
+from agent.settings.issues import Issue, KeyPath, did_you_mean, issue_at, one_of
+from agent.settings.machine import MachineKeys, MachineSettings
+from contracts.criteria import Criterion
+from drivers.base import ProtocolSettings
+
+CYCLE_KEY = "{cycle_key}"
+
+
+def point_references(machine: MachineKeys) -> Iterator[tuple[KeyPath, str]]:
+    """Key path (below the machine) and name of every point the protocol-independent keys refer to."""
+    for key in ("serial_number", "lot_number", "product_model", "operator"):
+        point = getattr(machine.unit, key)
+        if point is not None:
+            yield ("unit", key), point
+    for table, columns in machine.tables.items():
+        for column, point in columns.items():
+            yield ("tables", table, column), point
+    for key in ("machine_verdict", "rework", "reject_label", "aborted"):
+        setting = getattr(machine, key)
+        if setting is not None:
+            yield (key, "point"), setting.point
+    if machine.rework is not None:
+        yield ("rework", "return_to"), machine.rework.return_to
+        yield ("rework", "reason"), machine.rework.reason
+    for key in ("cycle_key", "cycle_time"):
+        point = getattr(machine, key)
+        if point is not None:
+            yield (key,), point
+    for place, point in enumerate(machine.measurements or ()):
+        yield ("measurements", place), point
+
+
+def check_points(document: Document, path: KeyPath, machine: MachineKeys, settings: ProtocolSettings) -> list[Issue]:
+    """The points of one machine, as its own keys and its protocol's refer to them."""
+    issues: list[Issue] = []
+    points = settings.points
+    references = list(point_references(machine))
+    references.extend((tuple(key.split(".")), point) for key, point in settings.referenced_points().items())
+    for below, point in references:
+        if point not in points:
+            where = (*path, *below)
+            issues.append(
+                issue_at(
+                    document.place(where),
+                    where,
+                    f'unknown point "{point}"',
+                    expected=one_of(points) if points else None,
+                    hint=did_you_mean(point, points),
+                )
+            )
+    for name in points:
+        if "." in name:
+            where = (*path, "points", name)
+            message = "a point's name holds no dot; machine.point names a companion's point"
+            issues.append(issue_at(document.place(where, key=True), where, message))
+    for table in machine.tables:
+        if table in points:
+            where = (*path, "tables", table)
+            issues.append(issue_at(document.place(where), where, f'a point is named "{table}" too', hint="rename one"))
+    seen: set[str] = set()
+    for place, point in enumerate(machine.measurements or ()):
+        if point in seen:
+            where = (*path, "measurements", place)
+            issues.append(issue_at(document.place(where), where, f'"{point}" is listed twice'))
+        seen.add(point)
+    if machine.cycle_time in points and points[str(machine.cycle_time)].unit != "s":
+        where = (*path, "cycle_time")
+        message = f'point "{machine.cycle_time}" needs unit: s'
+        unit = points[str(machine.cycle_time)].unit
+        issues.append(issue_at(document.place(where), where, message, found=unit or "no unit"))
+    issues.extend(_check_cycle_key(document, path, machine))
+    return issues
+
+
+def _check_cycle_key(document: Document, path: KeyPath, machine: MachineKeys) -> list[Issue]:
+    if machine.cycle_key is not None:
+        return []
+    if machine.counter_modulus is not None:
+        where = (*path, "counter_modulus")
+        return [issue_at(document.place(where), where, "counts nothing without cycle_key", hint="add cycle_key")]
+    return [
+        issue_at(document.place(where), where, f"{CYCLE_KEY} has no value: the machine has no cycle_key")
+        for where in _texts_with(document, (*path, "acknowledge"), CYCLE_KEY)
+    ]
+
+
+def _texts_with(document: Document, path: KeyPath, text: str) -> Iterator[KeyPath]:
+    node = document.node(path)
+    if isinstance(node, ScalarNode) and isinstance(node.value, str) and text in node.value:
+        yield path
+    elif isinstance(node, MappingNode):
+        for key in node.entries:
+            yield from _texts_with(document, (*path, key), text)
+
+
+def check_companions(document: Document, machines: Mapping[str, MachineKeys]) -> list[Issue]:
+    """Who works for whom: companions exist, make no records of their own, and have no companions themselves."""
+    issues: list[Issue] = []
+    written = document.node(("machines",))
+    known = list(written.entries) if isinstance(written, MappingNode) else []
+    helping: set[str] = set()
+    for name, machine in machines.items():
+        seen: set[str] = set()
+        for place, companion in enumerate(machine.companions):
+            where: KeyPath = ("machines", name, "companions", place, "machine")
+            at = document.place(where)
+            other = companion.machine
+            if other not in known:
+                hint = did_you_mean(other, known)
+                issues.append(issue_at(at, where, f'unknown machine "{other}"', expected=one_of(known), hint=hint))
+            elif other == name:
+                issues.append(issue_at(at, where, "a machine is not its own companion"))
+            elif other in seen:
+                issues.append(issue_at(at, where, f'"{other}" is listed twice'))
+            elif other in machines and machines[other].records:
+                hint = f"write records: false at machines.{other}"
+                message = f'"{other}" makes records of its own, so it cannot be a companion'
+                issues.append(issue_at(at, where, message, hint=hint))
+            seen.add(other)
+        helping |= seen
+        if machine.companions and not machine.records:
+            where = ("machines", name, "companions")
+            issues.append(issue_at(document.place(where), where, "only a machine that makes records has companions"))
+    for name, machine in machines.items():
+        if not machine.records and name not in helping:
+            where = ("machines", name, "records")
+            hint = "list it as a companion of another machine, or take records: false away"
+            issues.append(issue_at(document.place(where), where, "nothing would use this machine", hint=hint))
+    return issues
+
+
+def check_ports(document: Document) -> list[Issue]:
+    """Two machines on one serial port would take each other's bytes."""
+    issues: list[Issue] = []
+    taken: dict[str, str] = {}
+    machines = document.node(("machines",))
+    for name in machines.entries if isinstance(machines, MappingNode) else ():
+        where: KeyPath = ("machines", name, "connect", "port")
+        node = document.node(where)
+        if not isinstance(node, ScalarNode) or not isinstance(node.value, str):
+            continue
+        if node.value in taken:
+            message = f"serial port {node.value} belongs to machine {taken[node.value]} already"
+            issues.append(issue_at(document.place(where), where, message, hint="one machine per port"))
+        taken.setdefault(node.value, name)
+    return issues
+
+
+def measured_by(machine: MachineSettings, machines: Mapping[str, MachineSettings]) -> dict[str, str | None]:
+    """Every measurement of this machine's records with its unit; companions' as ``machine.point``."""
+    found = {point: machine.unit_of(point) for point in machine.measurements}
+    found.update(dict.fromkeys(machine.tables, None))
+    for companion in machine.companions:
+        other = machines[companion.machine]
+        found.update({f"{other.name}.{point}": other.unit_of(point) for point in other.measurements})
+        found.update({f"{other.name}.{table}": None for table in other.tables})
+    return found
+
+
+def check_criteria(
+    document: Document, criteria: Mapping[str, Criterion], machines: Mapping[str, MachineSettings]
+) -> list[Issue]:
+    """Criteria against what is measured: names, units, ``same_as``, and the columns of tables."""
+    issues: list[Issue] = []
+    measured: dict[str, str | None] = {}
+    tables: dict[str, dict[str, str | None]] = {}
+    for machine in machines.values():
+        if not machine.records:
+            continue
+        measured.update(measured_by(machine, machines))
+        for other, prefix in [(machine, ""), *((machines[c.machine], f"{c.machine}.") for c in machine.companions)]:
+            for table, columns in other.tables.items():
+                tables[prefix + table] = {column: other.unit_of(point) for column, point in columns.items()}
+    for name, criterion in criteria.items():
+        path: KeyPath = ("criteria", name)
+        if name not in measured:
+            issues.append(
+                issue_at(
+                    document.place(path, key=True),
+                    path,
+                    "unknown criteria name: no machine measures it",
+                    expected=one_of(measured) if measured else None,
+                    hint=did_you_mean(name, measured),
+                )
+            )
+            continue
+        if criterion.each is not None:
+            issues.extend(_check_each(document, path, criterion, tables.get(name)))
+            continue
+        if name in tables:
+            issues.append(issue_at(document.place(path), path, "a table takes the rule each"))
+        elif criterion.unit != measured[name]:
+            where = (*path, "unit")
+            found = criterion.unit or "no unit"
+            message = f'unit is not that of point "{name}"'
+            issues.append(issue_at(document.place(where), where, message, expected=measured[name], found=found))
+        other_name = criterion.same_as
+        if other_name is not None:
+            where = (*path, "same_as")
+            if other_name not in measured:
+                hint = did_you_mean(other_name, measured)
+                message = f'unknown measurement "{other_name}"'
+                issues.append(issue_at(document.place(where), where, message, expected=one_of(measured), hint=hint))
+            elif other_name == name:
+                issues.append(issue_at(document.place(where), where, "every value is the same as itself"))
+    return issues
+
+
+def _check_each(
+    document: Document, path: KeyPath, criterion: Criterion, columns: Mapping[str, str | None] | None
+) -> list[Issue]:
+    if columns is None:
+        return [issue_at(document.place((*path, "each")), (*path, "each"), "the rule each is for a table")]
+    assert criterion.each is not None
+    issues: list[Issue] = []
+    for key in ("column", "target", "tolerance"):
+        column = getattr(criterion.each, key)
+        if isinstance(column, str) and column not in columns:
+            where = (*path, "each", key)
+            hint = did_you_mean(column, columns)
+            message = f'unknown column "{column}"'
+            issues.append(issue_at(document.place(where), where, message, expected=one_of(columns), hint=hint))
+    unit = columns.get(criterion.each.column)
+    if criterion.each.column in columns and criterion.unit != unit:
+        where = (*path, "unit")
+        message = f'unit is not that of column "{criterion.each.column}"'
+        found = criterion.unit or "no unit"
+        issues.append(issue_at(document.place(where), where, message, expected=unit or "no unit", found=found))
+    return issues

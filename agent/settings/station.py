@@ -1,0 +1,145 @@
+"""What a whole station's settings say."""
+
+import json
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from agent.settings.explain import SECRET, UNKNOWN_NAME
+from agent.settings.machine import MachineSettings
+from contracts.base import ProcessCode, StationId
+from contracts.criteria import CriteriaSet, Criterion
+from contracts.duration import Duration
+from contracts.processes import BY_CODE
+from contracts.record import Part
+from drivers.base import Strict
+from messaging.broker import BrokerAddress, parse_broker_url
+
+
+def _known_process(code: str) -> str:
+    if code not in BY_CODE:
+        raise PydanticCustomError(UNKNOWN_NAME, "unknown process", {"known": list(BY_CODE)})
+    return code
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("an absolute path is needed, one that begins with /")
+    return path
+
+
+def _broker_url(url: str) -> str:
+    try:
+        parse_broker_url(url)
+    except ValueError as error:
+        if "@" in url:
+            hint = "use the keys username and password_file"
+            raise PydanticCustomError(SECRET, "{reason}; {hint}", {"reason": str(error), "hint": hint}) from error
+        raise
+    return url
+
+
+def _regular_expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return pattern
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Text = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class StationIdentity(Strict):
+    """Who this station is. Together the names make the topic it writes to."""
+
+    id: StationId
+    site: StationId
+    line: StationId
+    process: Annotated[ProcessCode, AfterValidator(_known_process)]
+
+
+class BrokerSettings(Strict):
+    """Where the MQTT broker is, and who we are to it."""
+
+    url: Annotated[str, AfterValidator(_broker_url)]
+    ca: AbsolutePath | None = None
+    cert: AbsolutePath | None = None
+    key: AbsolutePath | None = None
+    username: Text | None = None
+    password_file: AbsolutePath | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError(f"{'cert' if self.cert else 'key'}: cert and key go together")
+        given = next((name for name in ("ca", "cert") if getattr(self, name) is not None), None)
+        if given is not None and not self.url.startswith("mqtts:"):
+            raise ValueError(f"{given}: certificates need an mqtts:// url; over mqtt:// they would not be used")
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file: a password needs a username")
+        return self
+
+    def address(self, password: str | None = None) -> BrokerAddress:
+        """The broker as a session takes it. ``password`` is what ``password_file`` holds."""
+        host, port, tls = parse_broker_url(self.url)
+        return BrokerAddress(host, port, tls, self.ca, self.cert, self.key, self.username, password)
+
+
+class PartPatterns(Strict):
+    """Serial numbers (the whole of them) that are no product: kept, and left out of route, LOT and yield."""
+
+    golden_sample: Annotated[str, Field(min_length=1), AfterValidator(_regular_expression)] | None = None
+    dry_run: Annotated[str, Field(min_length=1), AfterValidator(_regular_expression)] | None = None
+    calibration: Annotated[str, Field(min_length=1), AfterValidator(_regular_expression)] | None = None
+
+    def part(self, serial_number: str | None) -> Part:
+        """What a serial number stands for."""
+        patterns = {
+            Part.GOLDEN_SAMPLE: self.golden_sample,
+            Part.DRY_RUN: self.dry_run,
+            Part.CALIBRATION: self.calibration,
+        }
+        for part, pattern in patterns.items():
+            if serial_number is not None and pattern is not None and re.fullmatch(pattern, serial_number):
+                return part
+        return Part.PRODUCT
+
+
+class StationKeys(Strict):
+    """The keys of a station's file beside its machines and criteria."""
+
+    station: StationIdentity
+    broker: BrokerSettings
+    state_dir: AbsolutePath | None = None
+    retention: Annotated[Duration, Field(gt=0)] = 30 * 86400.0
+    resend_after: Annotated[Duration, Field(gt=0)] = 10.0
+    operator: Text | None = None
+    product_model: Text | None = None
+    part_patterns: PartPatterns = PartPatterns()
+
+
+class StationSettings(StationKeys):
+    """A station, complete and checked.
+
+    ``retention`` is how long settled rows stay in the outbox, ``resend_after`` how long the uplink waits without
+    progress; both in seconds.
+    """
+
+    state_dir: Path
+    machines: Mapping[str, MachineSettings]
+    criteria: Mapping[str, Criterion]
+
+    def criteria_set(self) -> CriteriaSet:
+        """The file's own criteria. Their revision names their content: the same criteria, the same revision."""
+        written = {name: criterion.model_dump(exclude_defaults=True) for name, criterion in self.criteria.items()}
+        content = {"process": self.station.process, "criteria": written}
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        revision = f"yaml-{sha256(canonical.encode()).hexdigest()[:12]}"
+        return CriteriaSet(process=self.station.process, revision=revision, criteria=self.criteria)
