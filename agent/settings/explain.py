@@ -1,6 +1,7 @@
 """pydantic's errors as issues: at the line they stand on, in words a technician uses."""
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -47,6 +48,13 @@ _LIMITS = {
     "greater_than": ("gt", "more than"),
     "less_than_equal": ("le", "at most"),
     "less_than": ("lt", "less than"),
+}
+
+_SIZES = {
+    "too_short": ("min_length", "a list of at least"),
+    "too_long": ("max_length", "a list of at most"),
+    "string_too_short": ("min_length", "a text length of at least"),
+    "string_too_long": ("max_length", "a text length of at most"),
 }
 
 _FORMS = {
@@ -103,6 +111,8 @@ def described(node: Node | None) -> str:
         return str(node.value).lower()
     if isinstance(node.value, str):
         return f"the text {json.dumps(node.value, ensure_ascii=False)}"
+    if isinstance(node.value, float) and not math.isfinite(node.value):
+        return str(node.value).replace("nan", ".nan").replace("inf", ".inf")
     return str(node.value)
 
 
@@ -217,6 +227,11 @@ def _explain(group: list[_Found], document: Document) -> list[Issue]:
             name, words = _LIMITS[kind]
             limit = f"{words} {context[name]}"
             issues.append(issue_at(place, path, "out of range", expected=limit, found=described(node)))
+        elif kind in _SIZES:
+            name, words = _SIZES[kind]
+            size = f"{words} {context[name]}"
+            found = described(node) if isinstance(node, ScalarNode) else f"{context['actual_length']}"
+            issues.append(issue_at(place, path, "of the wrong length", expected=size, found=found))
         elif kind == "finite_number":
             issues.append(issue_at(place, path, "not a finite number", found=described(node)))
         elif kind == "string_pattern_mismatch":

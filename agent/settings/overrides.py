@@ -17,11 +17,14 @@ def apply_overrides(document: Document, overrides: Iterable[str]) -> list[Issue]
         if not equals or not key_path:
             issues.append(issue_at(place, (), "not of the form key.path=value"))
             continue
+        steps = key_path.split(".")
         value = parse_value(text, place)
         if value is None:
-            issues.append(issue_at(place, (), "not a single value", found=text, hint="quote it as YAML would have it"))
+            issues.append(
+                issue_at(place, tuple(steps), "not a single value", found=text, hint="quote it as YAML would have it")
+            )
             continue
-        issue = _put(document.root, key_path.split("."), value, place)
+        issue = _put(document.root, steps, value, place)
         if issue is not None:
             issues.append(issue)
     return issues
@@ -29,12 +32,13 @@ def apply_overrides(document: Document, overrides: Iterable[str]) -> list[Issue]
 
 def _put(root: MappingNode, steps: list[str], value: ScalarNode, place: Place) -> Issue | None:
     node: Node = root
+    path = tuple(steps)
     done: list[str] = []
     while True:
         if isinstance(node, SequenceNode):
             if not steps[0].isdigit() or int(steps[0]) >= len(node.items):
                 size = len(node.items)
-                return issue_at(place, (), f"{'.'.join(done)} has {size} entries", expected=f"0 to {size - 1}")
+                return issue_at(place, path, f"{'.'.join(done)} has {size} entries", expected=f"0 to {size - 1}")
             at = int(steps[0])
             if len(steps) == 1:
                 node.items[at] = value
@@ -42,17 +46,17 @@ def _put(root: MappingNode, steps: list[str], value: ScalarNode, place: Place) -
             node, done, steps = node.items[at], [*done, steps[0]], steps[1:]
             continue
         if not isinstance(node, MappingNode):
-            return issue_at(place, (), f"{'.'.join(done)} is a single value, nothing can be set below it")
+            return issue_at(place, path, f"{'.'.join(done)} is a single value, nothing can be set below it")
         key, rest = _split(node, steps)
         if not rest:
             if key in node.entries and not isinstance(node.entries[key].value, ScalarNode):
-                return issue_at(place, (), "stands for several values; set one of them", hint=_below(node, key))
+                return issue_at(place, path, "stands for several values; set one of them", hint=_below(node, key))
             node.entries[key] = Entry(place, value)
             return None
         entry = node.entries.get(key)
         if entry is None:
             above = ".".join(done) or "the file"
-            return issue_at(place, (), f"{above} has no {key}", hint=did_you_mean(key, node.entries))
+            return issue_at(place, path, f"{above} has no {key}", hint=did_you_mean(key, node.entries))
         node, done, steps = entry.value, [*done, key], rest
 
 

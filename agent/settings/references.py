@@ -122,7 +122,7 @@ def check_companions(document: Document, machines: Mapping[str, MachineKeys]) ->
                 message = f'"{other}" makes records of its own, so it cannot be a companion'
                 issues.append(issue_at(at, where, message, hint=hint))
             seen.add(other)
-        helping |= seen
+        helping |= seen if seen <= set(known) else set(machines)  # an unknown one may be any of them
         if machine.companions and not machine.records:
             where = ("machines", name, "companions")
             issues.append(issue_at(document.place(where), where, "only a machine that makes records has companions"))
@@ -185,7 +185,7 @@ def check_criteria(
                     path,
                     "unknown criteria name: no machine measures it",
                     expected=one_of(measured) if measured else None,
-                    hint=did_you_mean(name, measured),
+                    hint=did_you_mean(name, measured) or _used_otherwise(name, machines),
                 )
             )
             continue
@@ -209,6 +209,14 @@ def check_criteria(
             elif other_name == name:
                 issues.append(issue_at(document.place(where), where, "every value is the same as itself"))
     return issues
+
+
+def _used_otherwise(name: str, machines: Mapping[str, MachineSettings]) -> str | None:
+    """A hint for a point that exists, and is no measurement because it has another use."""
+    for machine in machines.values():
+        if machine.records and name in machine.protocol_settings.points:
+            return f'point "{name}" has another use; list it in machines.{machine.name}.measurements to judge it too'
+    return None
 
 
 def _check_each(
