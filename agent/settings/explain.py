@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from agent.settings.document import Document, MappingNode, Node, ScalarNode, SequenceNode
 from agent.settings.issues import Issue, KeyPath, did_you_mean, issue_at, one_of
 from agent.settings.scalars import plain_scalar
-from agent.settings.shapes import below, keys_of, parts
+from agent.settings.shapes import below, keys_of
 from contracts import base
 
 M = TypeVar("M", bound=BaseModel)
@@ -206,10 +206,13 @@ def _explain(group: list[_Found], document: Document) -> list[Issue]:
         holder = document.node(path[:-1])
         place = document.place(path, key=one.at_key or kind == "extra_forbidden")
         if kind == "missing":
-            issues.append(issue_at(document.place(path[:-1]), path, "missing key", expected=_wanted(one, path[-1])))
+            issues.append(
+                issue_at(document.place(path[:-1]), path, "missing key", expected=_fixed_values(one.types, path[-1]))
+            )
         elif kind == "union_tag_not_found":
             key = str(context["discriminator"]).strip("'")
-            issues.append(issue_at(place, (*path, key), "missing key"))
+            types = below(one.types, path[-1], holder)
+            issues.append(issue_at(place, (*path, key), "missing key", expected=_fixed_values(types, key)))
         elif kind == "extra_forbidden":
             known = keys_of(one.types, holder)
             hint = did_you_mean(str(path[-1]), known)
@@ -243,14 +246,10 @@ def _explain(group: list[_Found], document: Document) -> list[Issue]:
     return issues
 
 
-def _wanted(found: _Found, key: str | int) -> str | None:
+def _fixed_values(types: Iterable[Any], key: str | int) -> str | None:
     """The values a missing key may have, where they are few."""
-    for annotation in found.types:
-        field = annotation.model_fields.get(key) if hasattr(annotation, "model_fields") else None
-        for one in parts(field.annotation) if field is not None else ():
-            if get_origin(one) is Literal:
-                return one_of(map(str, get_args(one)))
-    return None
+    values = [str(value) for one in below(types, key, None) if get_origin(one) is Literal for value in get_args(one)]
+    return one_of(values) if values else None
 
 
 def _wrong_type(group: list[_Found], document: Document) -> Issue:

@@ -25,6 +25,8 @@ from drivers.registry import protocols
 MACHINE_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")
 STATE_ROOT = Path("/var/lib/neurohub")
 _COUNTER_MODULUS = {"uint16": 2**16, "uint32": 2**32}
+_Machine = tuple[MachineKeys | None, MachineSettings | None]
+"""A machine's own keys where they are right, and the whole where its protocol's and its points are right too."""
 _MACHINE_KEYS = list(MachineKeys.model_fields)
 _STATION_KEYS = [*StationKeys.model_fields, "machines", "criteria"]
 
@@ -46,8 +48,10 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StationSettings:
     machines = _machines(document, issues)
     criteria = _criteria(document, issues)
     issues.extend(check_ports(document))
-    complete = {name: machine for name, machine in machines.items() if machine is not None}
-    if len(complete) == len(machines) and not any(issue.path.endswith(".machine") for issue in issues):
+    companions = check_companions(document, {name: keys for name, (keys, _) in machines.items() if keys is not None})
+    issues.extend(companions)
+    complete = {name: machine for name, (_, machine) in machines.items() if machine is not None}
+    if len(complete) == len(machines) and not companions:
         issues.extend(check_criteria(document, criteria, complete))
     if issues or station is None:
         raise SettingsError(_without_echoes(issues, document))
@@ -57,7 +61,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StationSettings:
     return StationSettings.model_construct(**fields, machines=complete, criteria=criteria)
 
 
-def _machines(document: Document, issues: list[Issue]) -> dict[str, MachineSettings | None]:
+def _machines(document: Document, issues: list[Issue]) -> dict[str, _Machine]:
     node = document.root.get("machines")
     if not isinstance(node, MappingNode):
         place = document.place(("machines",))
@@ -70,17 +74,10 @@ def _machines(document: Document, issues: list[Issue]) -> dict[str, MachineSetti
         return {}
     if not node.entries:
         issues.append(issue_at(document.place(("machines",)), ("machines",), "a station has at least one machine"))
-    found: dict[str, MachineSettings | None] = {}
-    keys_by_name: dict[str, MachineKeys] = {}
-    for name in node.entries:
-        keys, found[name] = _machine(document, name, issues)
-        if keys is not None:
-            keys_by_name[name] = keys
-    issues.extend(check_companions(document, keys_by_name))
-    return found
+    return {name: _machine(document, name, issues) for name in node.entries}
 
 
-def _machine(document: Document, name: str, issues: list[Issue]) -> tuple[MachineKeys | None, MachineSettings | None]:
+def _machine(document: Document, name: str, issues: list[Issue]) -> _Machine:
     path: KeyPath = ("machines", name)
     before = len(issues)
     if not MACHINE_NAME.match(name):
@@ -120,7 +117,12 @@ def _protocol_model(
             return None
     protocol = entry.value.value if isinstance(entry.value, ScalarNode) else None
     if protocol in known:
-        return known[str(protocol)].settings()
+        try:
+            return known[str(protocol)].settings()
+        except ImportError as error:  # a plug-in that is half installed
+            message = f"protocol cannot be loaded: {error}"
+            issues.append(issue_at(entry.place, (*path, "protocol"), message, hint="install it again"))
+            return None
     if "protocol" in node.entries:
         hint = did_you_mean(protocol, known) if isinstance(protocol, str) else None
         found = described(entry.value)

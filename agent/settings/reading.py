@@ -183,9 +183,9 @@ class _Builder:
         if isinstance(value, str):
             try:
                 value.encode("utf-8")
-            except UnicodeEncodeError:
-                self.issues.append(issue_at(place, path, "half a surrogate pair is no character"))
-                value = ""
+            except UnicodeEncodeError as error:
+                issue = issue_at(place, path, "half a surrogate pair is no character")
+                raise SettingsError([issue, *self.issues]) from error
         return ScalarNode(place, value)
 
     def _mapping(self, place: Place, events: Iterator[Event], path: KeyPath) -> MappingNode:
