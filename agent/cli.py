@@ -1,0 +1,98 @@
+"""``neurohub-agent``: what a technician types. Each command imports what it needs: a station starts quickly."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from contracts.errors import SetupError
+
+app = typer.Typer(
+    name="neurohub-agent",
+    help="Reads a station's machines, judges every result, keeps it on disk, delivers it to central.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+StationFile = Annotated[Path, typer.Argument(metavar="FILE", help="The station's YAML.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Replace one value of the file, for example --set broker.url=mqtt://127.0.0.1:1883. May be repeated.",
+    ),
+]
+
+
+@app.command()
+def run(
+    file: StationFile,
+    overrides: Overrides = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log more.")] = False,
+) -> None:
+    """Run a station until SIGTERM or Ctrl-C.
+
+    Example: neurohub-agent run /etc/neurohub/stations/P03-A.yaml
+    """
+    from agent.settings import load  # noqa: PLC0415
+    from agent.station import run_station  # noqa: PLC0415
+    from messaging.logs import configure_logging  # noqa: PLC0415
+
+    configure_logging(verbose=verbose)
+    try:
+        asyncio.run(run_station(load(file, overrides or ())))
+    except SetupError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Station YAMLs.")],
+    overrides: Overrides = None,
+) -> None:
+    """Check station files without connecting to anything: every mistake at once, with its place.
+
+    Exit code 0 when all are right, 1 otherwise. Example: neurohub-agent check config/stations/*.yaml
+    """
+    from agent.settings import SettingsError, load  # noqa: PLC0415
+
+    wrong = False
+    for file in files:
+        try:
+            settings = load(file, overrides or ())
+        except SettingsError as error:
+            typer.echo(str(error), err=True)
+            wrong = True
+        else:
+            machines = ", ".join(f"{name} ({machine.protocol})" for name, machine in settings.machines.items())
+            typer.echo(f"{file}: right; station {settings.station.id}, {machines}; {len(settings.criteria)} criteria")
+    raise typer.Exit(1 if wrong else 0)
+
+
+@app.command()
+def simulate(
+    file: StationFile,
+    overrides: Overrides = None,
+) -> None:
+    """Become the machines of a station file, on real protocols and free ports.
+
+    Prints one JSON line with the --set values that lead an agent to them. Then each JSON line on standard input is
+    one result: {"machine": "tester", "values": {"temperature": 60.1}}; a line is answered when the station has
+    acknowledged it. The simulator counts the results itself. Ends when standard input ends or on SIGTERM.
+
+    Example: neurohub-agent simulate config/stations/P03-A.yaml
+    """
+    from agent.settings import load  # noqa: PLC0415
+    from agent.simulate import run_simulation  # noqa: PLC0415
+    from messaging.logs import configure_logging  # noqa: PLC0415
+
+    configure_logging()
+    try:
+        asyncio.run(run_simulation(load(file, overrides or ())))
+    except SetupError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error

@@ -1,0 +1,102 @@
+"""Parsed cycle -> judged record. Pure: the clock's answers are arguments."""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from agent.cycles import Step
+from agent.parsing import Parsed
+from agent.settings.station import StationSettings
+from contracts.criteria import (
+    JUDGE_VERSION,
+    CriteriaSet,
+    Judgement,
+    MachineVerdict,
+    Outcome,
+    Verdict,
+    judge,
+)
+from contracts.record import Defect, Part, ProcessRecord
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """How a result was read: by which machine, when (station's clock), which number, which bytes."""
+
+    machine: str
+    completed_at: datetime
+    source_timestamp: datetime | None
+    step: Step | None
+    possible_repeat: bool
+    raw: bytes | None
+
+
+def judged(
+    parsed: Parsed, cycle: Cycle, settings: StationSettings, criteria: CriteriaSet, software: str
+) -> ProcessRecord:
+    """The record of one cycle. What could not be understood gives ERROR with the raw bytes kept, never PASS."""
+    judgement = judge(parsed.measurements, criteria, parsed.machine_verdict)
+    problems = list(parsed.problems)
+    part = settings.part_patterns.part(parsed.serial_number)
+    if parsed.serial_number is None and part is Part.PRODUCT:
+        problems.append("no serial number")
+    outcome = _outcome(parsed, judgement, problems)
+    step = cycle.step
+    started_at = None
+    if parsed.cycle_time_seconds is not None:
+        started_at = cycle.completed_at - timedelta(seconds=parsed.cycle_time_seconds)
+    return ProcessRecord(
+        station=settings.station.id,
+        process=settings.station.process,
+        machine=cycle.machine,
+        part=part,
+        serial_number=parsed.serial_number,
+        lot_number=parsed.lot_number,
+        product_model=parsed.product_model or settings.product_model,
+        operator=parsed.operator or settings.operator,
+        outcome=outcome,
+        measurements=parsed.measurements,
+        verdicts=judgement.verdicts,
+        defects=_defects(outcome, judgement, cycle.machine, settings),
+        machine_verdict=parsed.machine_verdict,
+        disagreement=judgement.disagreement,
+        criteria_revision=criteria.revision,
+        judge_version=JUDGE_VERSION,
+        started_at=started_at,
+        completed_at=cycle.completed_at,
+        cycle_time_seconds=parsed.cycle_time_seconds,
+        source_timestamp=cycle.source_timestamp,
+        cycle_key=step.cursor.key if step is not None else None,
+        cycle_epoch=step.cursor.epoch if step is not None else 0,
+        missed_before=step.missed if step is not None else 0,
+        possible_repeat=cycle.possible_repeat,
+        rework=parsed.rework if outcome is Outcome.REWORK else None,
+        reject_label=parsed.reject_label,
+        problems=tuple(problems),
+        raw=None if cycle.raw is None or outcome is not Outcome.ERROR else b64encode(cycle.raw),
+        software=software,
+    )
+
+
+def _outcome(parsed: Parsed, judgement: Judgement, problems: list[str]) -> Outcome:
+    if parsed.aborted:
+        return Outcome.ABORTED
+    if problems:
+        return Outcome.ERROR
+    if parsed.rework is not None:
+        return Outcome.REWORK
+    return judgement.outcome
+
+
+def _defects(outcome: Outcome, judgement: Judgement, machine: str, settings: StationSettings) -> tuple[Defect, ...]:
+    if outcome is not Outcome.FAIL:
+        return ()
+    found = [
+        Defect(code=verdict.limit.defect, measurement=verdict.name, detail=verdict.reason)
+        for verdict in judgement.verdicts
+        if verdict.verdict is Verdict.FAIL and verdict.limit is not None and verdict.limit.defect is not None
+    ]
+    verdict_settings = settings.machines[machine].machine_verdict
+    if not found and judgement.disagreement and verdict_settings is not None and verdict_settings.defect is not None:
+        found.append(Defect(code=verdict_settings.defect, detail=f"{machine}: {MachineVerdict.FAIL}"))
+    return tuple(found)

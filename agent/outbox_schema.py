@@ -1,0 +1,40 @@
+"""The outbox's tables, grown by sqlite-utils migrations.
+
+``streams``: one row per stream this file ever had, the last one is in use. ``records``: numbered in their stream;
+settled once central has committed them; parked when they cannot be sent. ``cursors``: the last cycle of each
+machine that was kept.
+"""
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("neurohub-outbox")
+
+
+@migrations()
+def create(db: Database) -> None:
+    db.table("streams").create(
+        {"id": int, "stream_id": str, "minted_at": str, "last_seq": int},
+        pk="id",
+        not_null={"stream_id", "minted_at", "last_seq"},
+        defaults={"last_seq": 0},
+    )
+    db.table("records").create(
+        {
+            "stream": int,
+            "seq": int,
+            "machine": str,
+            "created_at": str,
+            "body": bytes,
+            "settled_at": str,
+            "parked": str,
+        },
+        pk=("stream", "seq"),
+        not_null={"machine", "created_at", "body"},
+        foreign_keys=[("stream", "streams", "id")],
+    )
+    db.execute("CREATE INDEX unsettled ON records (stream, seq) WHERE settled_at IS NULL")
+    db.table("cursors").create(
+        {"machine": str, "key_type": str, "cycle_key": str, "epoch": int},
+        pk="machine",
+        not_null={"key_type", "cycle_key", "epoch"},
+    )

@@ -1,0 +1,110 @@
+"""The machines of a station file, made of software: what ``neurohub-agent simulate`` runs."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from agent.settings import MachineSettings, StationSettings
+from contracts.errors import NeuroHubError
+from drivers.base import Simulator
+from drivers.registry import protocols
+
+log = structlog.get_logger()
+
+
+class SimulatedMachine:
+    """One machine: counts its results, hands them to its simulator one after the other, tells when each is done."""
+
+    def __init__(self, settings: MachineSettings, simulator: Simulator) -> None:
+        self._settings = settings
+        self.simulator = simulator
+        self.waiting: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
+        self._count = 0
+
+    async def run(self) -> None:
+        """Make every result that waits, until cancelled."""
+        while True:
+            line = await self.waiting.get()
+            values = dict(line.get("values", {}))
+            key = None
+            if self._settings.cycle_key is not None and self._settings.records:
+                self._count += 1
+                key = self._wrapped(self._count)
+                values.setdefault(self._settings.cycle_key, key)
+            try:
+                await self.simulator.cycle(values, key)
+            except (NeuroHubError, ValueError, KeyError, TypeError) as error:
+                say({"machine": self._settings.name, "error": f"{type(error).__name__}: {error}", "id": line.get("id")})
+            else:
+                say({"machine": self._settings.name, "done": True, "cycle_key": key, "id": line.get("id")})
+
+    def _wrapped(self, count: int) -> int:
+        modulus = self._settings.counter_modulus
+        return count if modulus is None else count % modulus
+
+
+async def run_simulation(settings: StationSettings) -> None:
+    """Start every machine, tell where they are, make results from standard input's lines until it ends."""
+    folders = protocols()
+    machines = {
+        name: SimulatedMachine(machine, folders[machine.protocol].simulator(name, machine.protocol_settings))
+        for name, machine in settings.machines.items()
+    }
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    running: list[asyncio.Task[None]] = []
+    try:
+        overrides: dict[str, str | int] = {}
+        for name, machine in machines.items():
+            for key, value in (await machine.simulator.start()).items():
+                overrides[f"machines.{name}.{key}"] = value
+            if hasattr(machine.simulator, "on_printed"):
+                machine.simulator.on_printed = _printed(name)
+        say({"station": settings.station.id, "set": overrides})
+        running = [asyncio.create_task(machine.run()) for machine in machines.values()]
+        reading = asyncio.create_task(_read_lines(machines))
+        running.append(reading)
+        stopping = asyncio.create_task(stop.wait())
+        running.append(stopping)
+        await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        for machine in machines.values():
+            await machine.simulator.stop()
+
+
+async def _read_lines(machines: Mapping[str, SimulatedMachine]) -> None:
+    reader = asyncio.StreamReader(limit=2**20)
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    try:
+        while line := await reader.readline():
+            if not line.strip():
+                continue
+            try:
+                wanted = json.loads(line)
+                machine = machines[wanted["machine"]]
+            except (ValueError, KeyError, TypeError) as error:
+                say({"error": f"a line names one of {', '.join(machines)} and its values: {error}"})
+                continue
+            machine.waiting.put_nowait(wanted)
+    finally:
+        transport.close()
+
+
+def _printed(machine: str) -> Any:
+    return lambda zpl: say({"machine": machine, "printed": zpl})
+
+
+def say(line: Mapping[str, Any]) -> None:
+    """One JSON line on standard output, at once."""
+    print(json.dumps(line, ensure_ascii=False), flush=True)

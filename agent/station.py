@@ -1,0 +1,89 @@
+"""The composition root: the only place that builds the agent's objects, and the order they start and stop in."""
+
+import asyncio
+import signal
+from collections.abc import Mapping
+from importlib.metadata import version
+
+import structlog
+from sdnotify import SystemdNotifier
+
+from agent.outbox import Outbox
+from agent.settings import StationSettings
+from agent.supervisor import Supervisor
+from agent.uplink import Uplink
+from messaging.watchdog import feed_watchdog
+from contracts.errors import SetupError, StoreError
+from drivers.registry import protocols
+
+log = structlog.get_logger()
+
+PRUNE_EVERY_S = 3600.0
+
+
+async def run_station(settings: StationSettings) -> None:
+    """Run the station until SIGTERM or SIGINT: what is in hand is finished, nothing is lost.
+
+    Raises SetupError where the station cannot run at all (outbox unusable, password file unreadable).
+    """
+    software = f"neurohub-edge {version('neurohub-edge')}"
+    outbox = Outbox(settings.state_dir / "outbox.db")
+    outbox.open()
+    try:
+        uplink = Uplink(settings, settings.broker.address(_password(settings)), outbox, software)
+        supervisors = _supervisors(settings, outbox, uplink, software)
+        stop = asyncio.Event()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, stop.set)
+        async with asyncio.TaskGroup() as tasks:
+            machines = [tasks.create_task(supervisor.run()) for supervisor in supervisors.values()]
+            delivery = tasks.create_task(uplink.run())
+            background = [
+                tasks.create_task(feed_watchdog(SystemdNotifier(), outbox.turn)),
+                tasks.create_task(_prune(outbox, settings.retention)),
+            ]
+            log.info("station running", station=settings.station.id, machines=sorted(supervisors))
+            await stop.wait()
+            log.info("station stopping")
+            for supervisor in supervisors.values():
+                supervisor.stop()
+            await asyncio.wait(machines)
+            uplink.stop()
+            await asyncio.wait({delivery}, timeout=5.0)
+            for task in (delivery, *background):
+                task.cancel()
+    finally:
+        outbox.close()
+    log.info("station stopped")
+
+
+def _supervisors(settings: StationSettings, outbox: Outbox, uplink: Uplink, software: str) -> Mapping[str, Supervisor]:
+    criteria = settings.criteria_set()
+    folders = protocols()
+    built: dict[str, Supervisor] = {}
+    # Companions first: whoever works for another has none of its own.
+    for name, machine in sorted(settings.machines.items(), key=lambda item: bool(item[1].companions)):
+        driver = folders[machine.protocol].driver(name, machine.protocol_settings)
+        companions = {wanted.machine: built[wanted.machine] for wanted in machine.companions}
+        built[name] = Supervisor(machine, settings, criteria, driver, outbox, software, companions, kept=uplink.wake)
+    return built
+
+
+def _password(settings: StationSettings) -> str | None:
+    path = settings.broker.password_file
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SetupError(f"broker.password_file {path} cannot be read: {error}") from error
+
+
+async def _prune(outbox: Outbox, retention_s: float) -> None:
+    while True:
+        try:
+            if deleted := await outbox.prune(retention_s):
+                log.info("settled records past retention deleted", records=deleted)
+        except StoreError as error:
+            log.warning("outbox not pruned", error=str(error))
+        await asyncio.sleep(PRUNE_EVERY_S)
