@@ -1,0 +1,204 @@
+"""MQTT -> validate -> one database transaction -> PUBACK and commit acknowledgement (design.md, Commit protocol).
+
+One ordered worker: what waits is taken together, written in one transaction by one thread, and only then
+acknowledged, in order of receipt, to the connection it came from.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import structlog
+from pydantic import ValidationError
+
+from central.store import Arrival, IngestResult, StationCommit, Store
+from central.validate import validate
+from contracts.envelope import Birth, Commit
+from contracts.errors import DataError, LinkError, StoreError
+from contracts.topics import StationTopics, all_stations, parse
+from messaging.broker import BrokerAddress
+from messaging.lives import live_again_and_again
+from messaging.session import Message, Session
+
+log = structlog.get_logger()
+
+CLIENT_ID = "neurohub-ingestor"
+SESSION_EXPIRY_S = 30 * 86400
+BATCH_MESSAGES = 100
+BATCH_BYTES = 8 * 2**20
+DATABASE_RETRY_S = 1.0
+
+
+@dataclass
+class Counters:
+    """What this ingestor has done since it started."""
+
+    inserted: int = 0
+    repeated: int = 0
+    quarantined: int = 0
+    conflicts: int = 0
+    foreign: int = 0
+
+    def add(self, result: IngestResult) -> None:
+        """Count one transaction."""
+        self.inserted += result.inserted
+        self.repeated += result.repeated
+        self.quarantined += result.quarantined
+        self.conflicts += result.conflicts
+        self.foreign += result.foreign
+
+
+class Ingestor:
+    """Takes every station's stream into the store, until stop()."""
+
+    def __init__(self, store: Store, address: BrokerAddress, *, client_id: str = CLIENT_ID) -> None:
+        self._store = store
+        self._address = address
+        self._client_id = client_id
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
+        self._stopping = asyncio.Event()
+        self._told = ""
+        self.counters = Counters()
+
+    async def run(self) -> None:
+        """Ingest until stop(). A lost broker or database is tried again for ever."""
+        try:
+            await live_again_and_again(self._life, lost=self._lost)
+        finally:
+            self._writer.shutdown(wait=True)
+
+    def stop(self) -> None:
+        """Finish the transaction in hand, then return from run()."""
+        self._stopping.set()
+
+    async def turn(self) -> None:
+        """Return once the writer thread has turned (systemd's watchdog asks)."""
+        await asyncio.get_running_loop().run_in_executor(self._writer, lambda: None)
+
+    async def _life(self) -> None:
+        if self._stopping.is_set():
+            return
+        session = Session(
+            self._address, client_id=self._client_id, clean_start=False, session_expiry_s=SESSION_EXPIRY_S
+        )
+        try:
+            await session.open([all_stations("records"), all_stations("state")])
+            log.info("broker connected", broker=str(self._address))
+            self._told = ""
+            working = asyncio.create_task(self._work(session))
+            stopping = asyncio.create_task(self._stopping.wait())
+            try:
+                await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stopping.cancel()
+                await asyncio.gather(stopping, return_exceptions=True)
+                if not working.done():
+                    # Asked to stop: the transaction in hand ends in its thread, and is acknowledged or comes again.
+                    working.cancel()
+                await asyncio.gather(working, return_exceptions=True)
+            if not working.cancelled():
+                working.result()
+        finally:
+            await session.close()
+
+    async def _work(self, session: Session) -> None:
+        while True:
+            batch = [await session.next_message()]
+            batch += session.messages_waiting()
+            for part in _parts(batch):
+                await asyncio.shield(asyncio.ensure_future(self._take(session, part)))
+
+    async def _take(self, session: Session, batch: Sequence[Message]) -> None:
+        """Write a run of messages in one transaction, then acknowledge each and tell the stations."""
+        arrivals: list[Arrival] = []
+        births: list[Birth] = []
+        for message in batch:
+            found = parse(message.topic)
+            if found is None:
+                log.warning("message on an unknown topic", topic=message.topic)
+                continue
+            topics, leaf = found
+            if leaf == "records":
+                arrivals.append(validate(message, topics))
+            elif (birth := _birth(message, topics)) is not None:
+                births.append(birth)
+        commits: dict[str, StationCommit] = {}
+        if arrivals:
+            result = await self._patiently(arrivals)
+            self.counters.add(result)
+            commits |= {station.commit.stream_id: station for station in result.commits}
+            self._report(result)
+        for birth in births:
+            commit = await self._registered(birth)
+            if commit is not None and birth.online:
+                commits[birth.stream_id] = StationCommit(birth.site, birth.line, birth.station, commit)
+        for message in batch:
+            session.acknowledge(message)
+        for station in commits.values():
+            topics = StationTopics(station.site, station.line, station.station)
+            await session.publish(topics.commits, station.commit.model_dump_json().encode(), retain=True)
+
+    async def _patiently(self, arrivals: Sequence[Arrival]) -> IngestResult:
+        """Ingest; while the database is away or full nothing is acknowledged and it is tried again."""
+        loop = asyncio.get_running_loop()
+        told = False
+        while True:
+            try:
+                return await loop.run_in_executor(self._writer, self._store.ingest, arrivals)
+            except (LinkError, StoreError) as error:
+                if not told:
+                    log.error("database does not take records, stations keep them", error=str(error))
+                    told = True
+                if self._stopping.is_set():
+                    raise LinkError("stopped while the database was away") from error
+                await asyncio.sleep(DATABASE_RETRY_S)
+
+    async def _registered(self, birth: Birth) -> Commit | None:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._writer, self._store.register_birth, birth)
+        except (LinkError, StoreError, DataError) as error:
+            log.error("birth not registered", station=birth.station, error=str(error))
+            raise LinkError(f"birth of {birth.station} not registered: {error}") from error
+
+    def _report(self, result: IngestResult) -> None:
+        if result.quarantined:
+            log.warning("messages quarantined", count=result.quarantined, total=self.counters.quarantined)
+        if result.conflicts:
+            log.error("other content under a known number", count=result.conflicts, total=self.counters.conflicts)
+        if result.foreign:
+            log.error("records in a stream of another station", count=result.foreign, total=self.counters.foreign)
+
+    def _lost(self, error: LinkError) -> None:
+        if self._told != str(error):
+            log.warning("broker link lost", error=str(error))
+            self._told = str(error)
+
+
+def _parts(batch: Sequence[Message]) -> list[list[Message]]:
+    """A batch in runs small enough for one transaction."""
+    parts: list[list[Message]] = [[]]
+    size = 0
+    for message in batch:
+        if parts[-1] and (len(parts[-1]) >= BATCH_MESSAGES or size + len(message.payload) > BATCH_BYTES):
+            parts.append([])
+            size = 0
+        parts[-1].append(message)
+        size += len(message.payload)
+    return parts
+
+
+def _birth(message: Message, topics: StationTopics) -> Birth | None:
+    """A station's birth, or None (told) when it is not one, or not of the station whose topic it came on."""
+    if not message.payload:
+        return None
+    try:
+        birth = Birth.model_validate_json(message.payload)
+    except ValidationError as error:
+        log.warning("birth not understood", topic=message.topic, error=str(error)[:300])
+        return None
+    if (birth.site, birth.line, birth.station) != (topics.site, topics.line, topics.station):
+        log.warning("birth in another station's name", topic=message.topic, station=birth.station)
+        return None
+    return birth

@@ -1,0 +1,62 @@
+"""Central's settings, from environment variables (systemd reads them from central.env)."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from contracts.errors import SetupError
+from messaging.broker import BrokerAddress, parse_broker_url
+
+DEFAULT_DATABASE_URL = "sqlite:///neurohub.db"
+DEFAULT_BROKER_URL = "mqtt://127.0.0.1:1883"
+
+
+@dataclass(frozen=True)
+class CentralSettings:
+    """Where the database and the broker are. ``database_url`` may hold a password and never shows in a repr."""
+
+    broker: BrokerAddress
+    database_url: str = field(default=DEFAULT_DATABASE_URL, repr=False)
+    database_echo: bool = False
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> CentralSettings:
+    """Settings from the environment. Raises SetupError naming the variable that is wrong."""
+    given = os.environ if environment is None else environment
+    url = given.get("BROKER_URL", DEFAULT_BROKER_URL)
+    try:
+        host, port, tls = parse_broker_url(url)
+    except ValueError as error:
+        raise SetupError(f"BROKER_URL: {error}") from error
+    echo = given.get("DB_ECHO", "false").lower()
+    if echo not in ("true", "false", "1", "0"):
+        raise SetupError("DB_ECHO: true or false is needed")
+    return CentralSettings(
+        broker=BrokerAddress(
+            host,
+            port,
+            tls,
+            ca=_path(given, "BROKER_CA"),
+            cert=_path(given, "BROKER_CERT"),
+            key=_path(given, "BROKER_KEY"),
+            username=given.get("BROKER_USERNAME"),
+            password=_secret(given, "BROKER_PASSWORD_FILE"),
+        ),
+        database_url=given.get("DATABASE_URL", DEFAULT_DATABASE_URL),
+        database_echo=echo in ("true", "1"),
+    )
+
+
+def _path(given: Mapping[str, str], name: str) -> Path | None:
+    return Path(given[name]) if given.get(name) else None
+
+
+def _secret(given: Mapping[str, str], name: str) -> str | None:
+    path = _path(given, name)
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SetupError(f"{name}: {path} cannot be read: {error}") from error

@@ -1,0 +1,160 @@
+"""A message as it came -> what is right in itself and what is not. Pure; a batch is accepted record by record."""
+
+import json
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from central.store import Arrival, Rejected
+from contracts.base import Seq, StreamId
+from contracts.envelope import (
+    MAX_MESSAGE_BYTES,
+    PROPERTY_FIRST,
+    PROPERTY_LAST,
+    PROPERTY_STREAM,
+    RecordsHeader,
+    RecordsMessage,
+)
+from contracts.identity import lot_parts
+from contracts.record import ProcessRecord, digest
+from contracts.topics import StationTopics
+from messaging.session import Message
+
+_stream_id: TypeAdapter[str] = TypeAdapter(StreamId)
+_seq: TypeAdapter[int] = TypeAdapter(Seq)
+
+
+def validate(message: Message, topics: StationTopics) -> Arrival:
+    """Sort a records message into records and rejects. Never raises: what is wrong is kept, whole, with its reason."""
+    if len(message.payload) > MAX_MESSAGE_BYTES:
+        return _refuse(message, topics, f"{len(message.payload)} bytes, a message is at most {MAX_MESSAGE_BYTES}")
+    try:
+        whole = RecordsMessage.model_validate_json(message.payload)
+    except ValidationError:
+        return _piecewise(message, topics)
+    reason = _foreign(whole, message, topics)
+    if reason is not None:
+        return _refuse(message, topics, reason)
+    if any(_impossible(item.record, topics) for item in whole.records):
+        return _piecewise(message, topics)
+    return Arrival(
+        whole.stream_id,
+        topics.site,
+        topics.line,
+        topics.station,
+        [(item.seq, item.record, digest(item.record)) for item in whole.records],
+    )
+
+
+def _piecewise(message: Message, topics: StationTopics) -> Arrival:
+    """The slow way, for a message with something wrong in it: header first, then each record by itself."""
+    try:
+        content = json.loads(message.payload)
+    except (ValueError, RecursionError) as error:
+        return _refuse(message, topics, f"not JSON: {error}")
+    if not isinstance(content, dict):
+        return _refuse(message, topics, "not a JSON object")
+    if content.get("v") != 1:
+        return _refuse(message, topics, f"unknown version {content.get('v')!r}"[:200])
+    items = content.pop("records", None)
+    try:
+        header = RecordsHeader.model_validate_json(json.dumps(content))
+    except (ValidationError, ValueError) as error:
+        return _refuse(message, topics, f"envelope: {_told(error)}")
+    reason = _foreign(header, message, topics)
+    if reason is not None:
+        return _refuse(message, topics, reason)
+    if not isinstance(items, list) or not items:
+        return _refuse(message, topics, "no records")
+
+    records: dict[int, tuple[int, ProcessRecord, str]] = {}
+    rejected: list[Rejected] = []
+    for item in items:
+        outcome = _one(item, topics)
+        if isinstance(outcome, tuple):
+            seq, record = outcome
+            if seq not in records:
+                records[seq] = (seq, record, digest(record))
+                continue
+            outcome = "seq given twice in one message"
+        seq_of_it = _seq_or_none(item)
+        rejected.append(
+            Rejected(message.topic, header.stream_id, seq_of_it, seq_of_it, outcome, json.dumps(item).encode("utf-8"))
+        )
+    return Arrival(
+        header.stream_id,
+        topics.site,
+        topics.line,
+        topics.station,
+        [records[seq] for seq in sorted(records)],
+        rejected,
+    )
+
+
+def _one(item: Any, topics: StationTopics) -> tuple[int, ProcessRecord] | str:
+    """A record of a message, or what is wrong with it."""
+    if not isinstance(item, dict) or set(item) != {"seq", "record"}:
+        return "a record is an object with seq and record"
+    seq = _seq_or_none(item)
+    if seq is None:
+        return f"seq {item['seq']!r} is not a number from 1"[:200]
+    try:
+        record = ProcessRecord.model_validate_json(json.dumps(item["record"]))
+    except (ValidationError, ValueError) as error:
+        return f"record: {_told(error)}"
+    return _impossible(record, topics) or (seq, record)
+
+
+def _impossible(record: ProcessRecord, topics: StationTopics) -> str | None:
+    if record.station != topics.station:
+        return f"a record of station {record.station} on the topic of {topics.station}"
+    if record.lot_number is not None and lot_parts(record.lot_number) is None:
+        return f"LOT number {record.lot_number} has no such date or number"
+    return None
+
+
+def _foreign(header: RecordsHeader, message: Message, topics: StationTopics) -> str | None:
+    """Why the envelope is not of the station whose topic it came on, or None."""
+    if (header.site, header.line, header.station) != (topics.site, topics.line, topics.station):
+        return f"envelope of {header.site}/{header.line}/{header.station} on the topic of another station"
+    named = message.user_properties.get(PROPERTY_STREAM)
+    if named is not None and named != header.stream_id:
+        return "envelope and user property name different streams"
+    return None
+
+
+def _refuse(message: Message, topics: StationTopics, reason: str) -> Arrival:
+    """The whole message to quarantine; it settles by the range in its user properties, where they are there."""
+    properties = message.user_properties
+    stream_id = _valid(_stream_id, properties.get(PROPERTY_STREAM))
+    first = _valid(_seq, _int(properties.get(PROPERTY_FIRST)))
+    last = _valid(_seq, _int(properties.get(PROPERTY_LAST)))
+    if stream_id is None or first is None or last is None or not first <= last < first + MAX_MESSAGE_BYTES:
+        first = last = None
+    rejected = Rejected(message.topic, stream_id, first, last, reason, message.payload)
+    return Arrival(stream_id, topics.site, topics.line, topics.station, (), (rejected,))
+
+
+def _seq_or_none(item: Any) -> int | None:
+    seq = item.get("seq") if isinstance(item, dict) else None
+    return _valid(_seq, seq) if isinstance(seq, int) and not isinstance(seq, bool) else None
+
+
+def _valid(form: TypeAdapter[Any], value: Any) -> Any:
+    if value is None:
+        return None
+    try:
+        return form.validate_python(value)
+    except ValidationError:
+        return None
+
+
+def _int(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
+def _told(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        wrong = [f"{'.'.join(map(str, e['loc'])) or 'record'}: {e['msg']}" for e in error.errors(include_url=False)]
+        return "; ".join(wrong)[:1000]
+    return str(error)[:1000]
