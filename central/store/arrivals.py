@@ -1,0 +1,94 @@
+"""What the ingestor hands to the store, and what it gets back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from contracts.envelope import Commit
+from contracts.record import ProcessRecord
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Something that is wrong in itself: kept whole in quarantine.
+
+    With a stream and a range of seqs known (from the message's user properties) it settles in the stream's ledger.
+    """
+
+    topic: str
+    stream_id: str | None
+    first_seq: int | None
+    last_seq: int | None
+    reason: str
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One message of a station: the records that are right in themselves, and what is not.
+
+    ``site``, ``line`` and ``station`` are those of the topic it came on. ``records`` are (seq, record,
+    digest(record)). ``stream_id`` is None when nothing of the message could be read; it then has no records.
+    """
+
+    stream_id: str | None
+    site: str
+    line: str
+    station: str
+    records: Sequence[tuple[int, ProcessRecord, str]] = ()
+    rejected: Sequence[Rejected] = ()
+
+
+@dataclass(frozen=True)
+class StationCommit:
+    """A commit acknowledgement, and the station it is for."""
+
+    site: str
+    line: str
+    station: str
+    commit: Commit
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What one ingest transaction did.
+
+    ``inserted`` + ``repeated`` + ``conflicts`` + ``foreign`` are the records given; ``quarantined`` counts rows added
+    to quarantine. ``conflicts``: other content under a number already used; ``foreign``: records written in a stream
+    that belongs to another station. Both are alarms.
+    """
+
+    commits: tuple[StationCommit, ...]
+    inserted: int
+    repeated: int
+    quarantined: int
+    conflicts: int
+    foreign: int
+
+
+@dataclass(frozen=True)
+class StreamCount:
+    """What central has of one station's stream, for reconciliation."""
+
+    stream_id: str
+    station: str
+    owner: bool
+    committed_seq: int
+    records: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Rows for reconciliation: one entry per stream and station, and quarantine rows by reason."""
+
+    streams: tuple[StreamCount, ...]
+    quarantine: dict[str, int]
+
+    @property
+    def records(self) -> int:
+        """Rows of process_data."""
+        return sum(stream.records for stream in self.streams)
+
+    @property
+    def quarantined(self) -> int:
+        """Rows in quarantine."""
+        return sum(self.quarantine.values())

@@ -1,0 +1,139 @@
+"""One database: its engine, and transactions that name their author. SQLite and PostgreSQL differ only here,
+in ``partitions`` and in ``audit``."""
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from central.store.errors import translated
+from contracts.errors import SetupError
+
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+_BUSY_TIMEOUT_S = 10
+_CONNECT_TIMEOUT_S = 5
+_LOCK_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True)
+class Author:
+    """Who writes: a user of the API, with where the request came from. A station's record names itself."""
+
+    name: str | None = None
+    user_id: int | None = None
+    ip_address: str | None = None
+    user_agent: str | None = None
+
+
+class _CurrentAuthor:
+    """What SQLite's audit triggers ask for; one per connection."""
+
+    text = "{}"
+
+    def __call__(self) -> str:
+        return self.text
+
+
+def to_json(value: Any) -> str:
+    """JSON for a searchable column: NUL, which JSONB refuses, becomes U+FFFD (the record's own text keeps it)."""
+    return _NUL.sub("\\1\ufffd", json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("\x00", "\ufffd"))
+
+
+class Database:
+    """Connections to SQLite (``sqlite:///path``) or PostgreSQL (``postgresql://...``). Opens none by itself.
+
+    Every error of the database leaves as one of ours: LinkError (unreachable, locked, serialization failure: try
+    again), StoreError (disk full, damaged), SetupError (wrong schema, rights or address), DataError (a value the
+    database cannot hold).
+    """
+
+    def __init__(self, url: str, *, echo: bool = False, pool_size: int = 10, max_overflow: int = 20) -> None:
+        try:
+            self.url = sa.make_url(url)
+        except sa.exc.ArgumentError as error:
+            raise SetupError("DATABASE_URL is not an address: sqlite:///path or postgresql://... is needed") from error
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        if self.sqlite and self.url.database in (None, "", ":memory:"):
+            raise SetupError("DATABASE_URL: SQLite needs a file, for example sqlite:////var/lib/neurohub/central.db")
+        if not self.sqlite and self.url.get_backend_name() != "postgresql":
+            raise SetupError(f"DATABASE_URL: {self.url.drivername} is not supported: SQLite or PostgreSQL is needed")
+        if not self.sqlite and self.url.drivername == "postgresql":
+            self.url = self.url.set(drivername="postgresql+psycopg")
+        connect_args: dict[str, Any] = (
+            {"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False}
+            if self.sqlite
+            else {
+                "connect_timeout": _CONNECT_TIMEOUT_S,
+                "options": f"-c lock_timeout={_LOCK_TIMEOUT_S}s -c timezone=UTC",
+            }
+        )
+        self.engine = sa.create_engine(
+            self.url,
+            echo=echo,
+            pool_size=pool_size,
+            max_overflow=max_overflow,
+            pool_pre_ping=not self.sqlite,
+            connect_args=connect_args,
+            json_serializer=to_json,
+        )
+        if self.sqlite:
+            sa.event.listen(self.engine, "connect", _prepare_sqlite)
+            sa.event.listen(self.engine, "begin", _begin_sqlite)
+
+    @contextmanager
+    def writing(self, author: Author | None = None) -> Iterator[sa.Connection]:
+        """One transaction that writes; SQLite's write lock is taken at its beginning."""
+        with self._connection(write=True) as connection, connection.begin():
+            self._name(connection, author or Author())
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """One transaction that reads one state of the database throughout."""
+        with self._connection(write=False) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def _connection(self, *, write: bool) -> Iterator[sa.Connection]:
+        try:
+            if self.sqlite and self.url.database is not None and write:
+                Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+            with self.engine.connect() as connection:
+                options: dict[str, Any] = {"neurohub_write": write}
+                if not write and not self.sqlite:
+                    options["isolation_level"] = "REPEATABLE READ"
+                yield connection.execution_options(**options)
+        except sa.exc.SQLAlchemyError as error:
+            raise translated(error, self.url) from error
+        except OSError as error:
+            raise SetupError(f"database {self.url.database}: {error}; check the folder of DATABASE_URL") from error
+
+    def _name(self, connection: sa.Connection, author: Author) -> None:
+        text = json.dumps({key: value for key, value in asdict(author).items() if value is not None})
+        if self.sqlite:
+            connection.info["author"].text = text
+        else:
+            connection.execute(sa.select(sa.func.set_config("neurohub.author", text, True)))
+
+    def close(self) -> None:
+        """Close every connection. Idempotent."""
+        self.engine.dispose()
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun below, not by the sqlite3 module
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+    author = record.info["author"] = _CurrentAuthor()
+    connection.create_function("neurohub_author", 0, author)
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    write = connection.get_execution_options().get("neurohub_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

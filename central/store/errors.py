@@ -1,0 +1,76 @@
+"""Database errors, translated once: is it worth trying again, or must someone act?"""
+
+import sqlite3
+
+import psycopg
+import sqlalchemy as sa
+
+from contracts.errors import DataError, LinkError, NeuroHubError, SetupError, StoreError
+
+MIGRATE = 'run "neurohub-central migrate"'
+
+_SQLITE_RETRY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_SQLITE_SETUP = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
+_POSTGRES_DISK = {"53100", "58030"}  # disk full, input/output error
+_POSTGRES_SETUP = ("28", "3D", "42501")  # who we are, no such database, not allowed
+_POSTGRES_RETRY = ("08", "40", "53", "55", "57")  # connection, serialization, resources, locks, operator
+
+
+def translated(error: sa.exc.SQLAlchemyError, url: sa.URL) -> NeuroHubError:
+    """The error of ours that says what to do about a database's error. A password never stands in it."""
+    where = url.render_as_string(hide_password=True)
+    if isinstance(error, sa.exc.TimeoutError):
+        return LinkError(f"database {where}: every connection is in use: {error}")
+    if not isinstance(error, sa.exc.DBAPIError):
+        return StoreError(f"database {where}: {error}")
+    cause = error.orig
+    text = f"database {where}: {_without_password(_first_line(cause), url)}"
+    if isinstance(cause, psycopg.Error):
+        return _of_postgres(cause, text, lost=error.connection_invalidated)
+    if isinstance(cause, sqlite3.Error):
+        return _of_sqlite(cause, text)
+    return DataError(text) if isinstance(cause, OverflowError) else StoreError(text)
+
+
+def _of_postgres(cause: psycopg.Error, text: str, *, lost: bool) -> NeuroHubError:
+    state = cause.sqlstate
+    if state is None:
+        return _of_connecting(text) if isinstance(cause, psycopg.OperationalError) or lost else StoreError(text)
+    if state in ("42P01", "42703", "42883"):
+        return SetupError(f"{text}; the schema is not the one this version needs: {MIGRATE}")
+    if state in _POSTGRES_DISK:
+        return StoreError(text)
+    if state.startswith(_POSTGRES_SETUP):
+        return SetupError(f"{text}; check DATABASE_URL and the rights of its user")
+    if state.startswith(_POSTGRES_RETRY):
+        return LinkError(text)
+    return DataError(text) if state.startswith("22") else StoreError(text)
+
+
+def _of_connecting(text: str) -> NeuroHubError:
+    """libpq gives no code for a connection that was refused; its words tell a wrong name from an absent server."""
+    wrong = ("password authentication failed", "does not exist", "no password supplied", "no pg_hba.conf entry")
+    if any(words in text for words in wrong):
+        return SetupError(f"{text}; check DATABASE_URL and the rights of its user")
+    return LinkError(text)
+
+
+def _of_sqlite(cause: sqlite3.Error, text: str) -> NeuroHubError:
+    code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in _SQLITE_RETRY:
+        return LinkError(text)
+    if code in _SQLITE_SETUP:
+        return SetupError(f"{text}; check that the file and its folder can be written by this user")
+    if "no such table" in text or "no such column" in text:
+        return SetupError(f"{text}; the schema is not the one this version needs: {MIGRATE}")
+    if code == sqlite3.SQLITE_NOTADB:
+        return SetupError(f"{text}; DATABASE_URL names a file that is no SQLite database")
+    return StoreError(text)
+
+
+def _first_line(cause: BaseException | None) -> str:
+    return str(cause).strip().split("\n", 1)[0]
+
+
+def _without_password(text: str, url: sa.URL) -> str:
+    return text.replace(str(url.password), "***") if url.password else text

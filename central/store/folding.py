@@ -1,0 +1,237 @@
+"""The rows of serials and LOTs, folded again from their facts: each touched one once a transaction.
+
+Locks: serials by number, then LOTs by number, always in this order. A LOT is folded from the rows of its units after
+its own row is locked, so that of two transactions in one LOT the later one sees what the earlier one wrote.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+import sqlalchemy as sa
+
+from central.store.names import ids_of
+from central.store.rows import RECORD, Fields, Row, is_product, name_of, unit_decision, unit_record
+from central.store.statements import rows_where
+from central.store.tables import facts, lots, process_data, product_models, serials
+from contracts.record import DataLevel
+from contracts.route import fold_lot, fold_unit
+from contracts.route_model import (
+    FactKey,
+    LotState,
+    RouteException,
+    RouteLimits,
+    UnitDecision,
+    UnitRecord,
+    UnitState,
+    UnitStatus,
+)
+
+Touched = Mapping[str, FactKey]
+"""Serial or LOT number -> the fact that touched it, which the audit trail names."""
+
+
+def refold(connection: sa.Connection, units: Touched, lot_numbers: Touched, limits: RouteLimits, now: datetime) -> None:
+    """Fold these units, then these LOTs and those the units were or are in, and keep what changed."""
+    touched = dict(lot_numbers)
+    for lot_number, cause in _refold_units(connection, units, limits, now).items():
+        touched.setdefault(lot_number, cause)
+    _refold_lots(connection, touched, limits, now)
+
+
+def _refold_units(connection: sa.Connection, units: Touched, limits: RouteLimits, now: datetime) -> Touched:
+    """Fold the units; answers the LOTs they were and are in."""
+    numbers = sorted(units)
+    locking = sa.select(serials).order_by(serials.c.serial_number).with_for_update()
+    rows = {row["serial_number"]: row for row in rows_where(connection, locking, serials.c.serial_number, numbers)}
+    were_in = sorted({row["lot_id"] for row in rows.values() if row["lot_id"] is not None})
+    old_lots = {
+        row["id"]: row["lot_number"]
+        for row in rows_where(connection, sa.select(lots.c.id, lots.c.lot_number), lots.c.id, were_in)
+    }
+    records, decisions = _facts_of(connection, facts.c.serial_number, numbers)
+    states = {
+        number: fold_unit(number, records.get(number, ()), decisions.get(number, ()), limits) for number in numbers
+    }
+    lot_ids = ids_of(connection, lots.c.lot_number, {s.lot_number for s in states.values() if s.lot_number is not None})
+
+    touched: dict[str, FactKey] = {}
+    changed: list[Row] = []
+    moved: list[Row] = []
+    for number, state in states.items():
+        row = rows[number]
+        for lot_number in (old_lots.get(row["lot_id"]), state.lot_number):
+            if lot_number is not None:
+                touched[lot_number] = units[number]
+        lot_id = None if state.lot_number is None else lot_ids[state.lot_number]
+        derived = {"lot_id": lot_id, **_unit_columns(state)}
+        if any(row[column] != value for column, value in derived.items()):
+            changed.append({**derived, "its_id": row["id"], **_changed_by(units[number], now)})
+        if row["lot_id"] != lot_id:
+            moved.append({"its_serial": row["id"], "its_lot": lot_id})
+    if changed:
+        connection.execute(sa.update(serials).where(serials.c.id == sa.bindparam("its_id")), changed)
+    if moved:
+        # A unit's records belong to the LOT the unit belongs to: they attach when that becomes known.
+        connection.execute(
+            sa.update(process_data)
+            .where(
+                process_data.c.serial_id == sa.bindparam("its_serial"),
+                process_data.c.lot_id.is_distinct_from(sa.bindparam("its_lot", type_=sa.BigInteger)),
+            )
+            .values(lot_id=sa.bindparam("its_lot", type_=sa.BigInteger)),
+            moved,
+        )
+    return touched
+
+
+def _refold_lots(connection: sa.Connection, touched: Touched, limits: RouteLimits, now: datetime) -> None:
+    numbers = sorted(touched)
+    statement = sa.select(lots).order_by(lots.c.lot_number).with_for_update()
+    rows = {row["lot_number"]: row for row in rows_where(connection, statement, lots.c.lot_number, numbers)}
+    lot_of = {row["id"]: number for number, row in rows.items()}
+    units: defaultdict[str, list[UnitState]] = defaultdict(list)
+    for unit in rows_where(connection, sa.select(serials), serials.c.lot_id, sorted(lot_of)):
+        units[lot_of[unit["lot_id"]]].append(_unit_state(unit, lot_of[unit["lot_id"]]))
+    of_lot = (facts.c.kind != RECORD) | (facts.c.data_level == DataLevel.LOT.value)
+    records, decisions = _facts_of(connection, facts.c.lot_number, numbers, of_lot)
+    states = {
+        number: fold_lot(number, units.get(number, ()), records.get(number, ()), decisions.get(number, ()), limits)
+        for number in numbers
+    }
+    model_ids = ids_of(
+        connection,
+        product_models.c.model_code,
+        {name_of(state.product_model) for state in states.values() if state.product_model is not None},
+    )
+    changed: list[Row] = []
+    for number, state in states.items():
+        row = rows[number]
+        model = None if state.product_model is None else model_ids[name_of(state.product_model)]
+        derived = {"product_model_id": model, **_lot_columns(state)}
+        if any(row[column] != value for column, value in derived.items()):
+            changed.append({**derived, "its_id": row["id"], **_changed_by(touched[number], now)})
+    if changed:
+        connection.execute(sa.update(lots).where(lots.c.id == sa.bindparam("its_id")), changed)
+
+
+_Records = Mapping[str, Sequence[UnitRecord]]
+_Decisions = Mapping[str, Sequence[UnitDecision]]
+
+
+def _facts_of(
+    connection: sa.Connection,
+    column: sa.Column[Any],
+    values: Sequence[str],
+    condition: sa.ColumnElement[bool] | None = None,
+) -> tuple[_Records, _Decisions]:
+    """Records that count, and decisions, by the value of ``column``. A disputed fact has neither number: it is out."""
+    statement = sa.select(facts)
+    if condition is not None:
+        statement = statement.where(condition)
+    records: defaultdict[str, list[UnitRecord]] = defaultdict(list)
+    decisions: defaultdict[str, list[UnitDecision]] = defaultdict(list)
+    for row in rows_where(connection, statement, column, values):
+        if row["kind"] != RECORD:
+            decisions[row[column.name]].append(unit_decision(row))
+        elif is_product(row):
+            records[row[column.name]].append(unit_record(row))
+    return records, decisions
+
+
+def _unit_columns(state: UnitState) -> Row:
+    return {
+        "sequence_in_lot": state.sequence_in_lot,
+        "product_model": state.product_model,
+        "status": state.status.value,
+        "final": state.final,
+        "scrapped": state.scrapped,
+        "generation": state.generation,
+        "rework_count": state.rework_count,
+        "failure_reason": _text(state.failure_reason),
+        "passed_processes": sorted(state.passed),
+        "last_process": state.last_process,
+        "on_hold": state.on_hold,
+        "holds": [_plain(hold) for hold in state.holds],
+        "exceptions": [_plain(one) for one in sorted(state.exceptions, key=RouteException.sort_key)],
+        "started_at": state.started_at,
+        "last_record_at": state.last_record_at,
+        "completed_at": state.completed_at,
+    }
+
+
+def _unit_state(row: Fields, lot_number: str) -> UnitState:
+    """A unit as its LOT sees it."""
+    return UnitState(
+        serial_number=row["serial_number"],
+        lot_number=lot_number,
+        sequence_in_lot=row["sequence_in_lot"],
+        product_model=row["product_model"],
+        status=UnitStatus(row["status"]),
+        final=row["final"],
+        scrapped=row["scrapped"],
+        generation=row["generation"],
+        rework_count=row["rework_count"],
+        failure_reason=row["failure_reason"],
+        last_process=row["last_process"],
+        started_at=row["started_at"],
+        last_record_at=row["last_record_at"],
+        completed_at=row["completed_at"],
+    )
+
+
+def _lot_columns(state: LotState) -> Row:
+    derived: Row = {
+        "created": state.created,
+        "status": state.status.value,
+        "short_closed": state.short_closed,
+        "actual_quantity": state.actual_quantity,
+        "passed_quantity": state.passed_quantity,
+        "failed_quantity": state.failed_quantity,
+        "on_hold": state.on_hold,
+        "holds": [_plain(hold) for hold in state.holds],
+        "exceptions": [_plain(one) for one in sorted(state.exceptions, key=RouteException.sort_key)],
+        "closed_at": state.closed_at,
+    }
+    if state.target_quantity is not None:
+        derived["target_quantity"] = state.target_quantity
+    return derived
+
+
+def _plain(derived: Any) -> Row:
+    """A hold or an exception as JSON holds it."""
+    return {key: _json(value) for key, value in asdict(derived).items() if value is not None}
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return [_json(item) for item in value]
+    return _text(value) if isinstance(value, str) else value
+
+
+def _text(text: str | None) -> str | None:
+    return None if text is None else text.replace("\x00", "\ufffd")
+
+
+def _changed_by(cause: FactKey, now: datetime) -> Row:
+    return {"cause_stream_id": cause[0], "cause_seq": cause[1], "updated_at": now}
+
+
+def named_by(rows: Iterable[Fields]) -> tuple[dict[str, FactKey], dict[str, FactKey]]:
+    """The serials and LOTs that rows of ``facts`` touch, each with the last of them."""
+    units: dict[str, FactKey] = {}
+    lot_numbers: dict[str, FactKey] = {}
+    for row in rows:
+        if row["kind"] == RECORD and not is_product(row):
+            continue
+        key = row["stream_id"], row["seq"]
+        if row["serial_number"] is not None:
+            units[row["serial_number"]] = key
+        if row["lot_number"] is not None:
+            lot_numbers[row["lot_number"]] = key
+    return units, lot_numbers

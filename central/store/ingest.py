@@ -1,0 +1,243 @@
+"""One ingest transaction: every record once, what is wrong to quarantine, what is touched folded, ledgers moved."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from central.store import names
+from central.store.arrivals import Arrival, IngestResult
+from central.store.folding import named_by, refold
+from central.store.ledger import Claim, Ledger, Place, claim_streams, keep
+from central.store.quarantined import OTHER_CONTENT, Entry, in_quarantine, quarantine_once
+from central.store.rows import Row, fact_columns, fact_row, impossible, process_data_row, tombstone, username_of
+from central.store.statements import rows_where
+from central.store.tables import facts, process_data, processes, serials
+from contracts.envelope import Range, ranges_of
+from contracts.record import Part, ProcessRecord, canonical
+from contracts.route_model import FactKey, RouteLimits
+from contracts.topics import StationTopics
+
+Contents = dict[str, ProcessRecord]
+"""Digest -> record: what came under one (stream, seq). More than one is a conflict."""
+
+
+class Ingestion:
+    """The work of one transaction. Use once."""
+
+    def __init__(self, connection: sa.Connection, limits: RouteLimits, epoch: str, now: datetime) -> None:
+        self._connection = connection
+        self._limits = limits
+        self._epoch = epoch
+        self._now = now
+        self._names = names.Names()
+        self._entries: list[Entry] = []
+        self._counted: Counter[str] = Counter()
+        self._touched: list[Row] = []
+        self._withdrawn: list[FactKey] = []
+
+    def run(self, arrivals: Sequence[Arrival]) -> IngestResult:
+        """Do all of it."""
+        places = _places(arrivals)
+        ledgers = claim_streams(self._connection, places, self._now)
+        offered = self._sorted_out(arrivals, ledgers)
+        new = self._compare(offered, ledgers)
+
+        ids = names.make(self._connection, self._names, self._now)
+        process_ids, numbers = self._processes()
+        rows = [fact_row(*key, record, digest, numbers) for key, (digest, record) in new.items()]
+        self._keep_facts(rows)
+        units, lots = named_by([*self._touched, *rows])
+        for number, key in self._names.serials.items():
+            units.setdefault(number, key)
+        for number, key in self._names.lots.items():
+            lots.setdefault(number, key)
+        refold(self._connection, units, lots, self._limits, self._now)
+        self._keep_process_data(new, ids, process_ids)
+
+        quarantined = quarantine_once(self._connection, self._entries, self._now)
+        for claim, ranges in _arrived(arrivals).items():
+            ledgers[claim].settle(ranges)
+        touched = [ledgers[claim] for claim in sorted(places)]
+        keep(self._connection, touched, places, self._now)
+        return IngestResult(
+            commits=tuple(ledger.commit(self._epoch, self._now) for ledger in touched),
+            inserted=len(new),
+            repeated=self._counted["repeated"],
+            quarantined=len(quarantined),
+            conflicts=self._counted["conflicts"],
+            foreign=self._counted["foreign"],
+        )
+
+    def _sorted_out(
+        self, arrivals: Sequence[Arrival], ledgers: Mapping[Claim, Ledger]
+    ) -> dict[FactKey, tuple[str, Contents]]:
+        """Records by number, each number with its topic; what is wrong in itself or foreign goes to quarantine."""
+        owners = {ledger.claim.stream_id: ledger.claim.station for ledger in ledgers.values() if ledger.owner}
+        offered: dict[FactKey, tuple[str, Contents]] = {}
+        for arrival in arrivals:
+            topic = StationTopics(arrival.site, arrival.line, arrival.station).records
+            for rejected in arrival.rejected:
+                self._entries.append(
+                    Entry(
+                        rejected.topic,
+                        rejected.stream_id,
+                        rejected.first_seq,
+                        rejected.last_seq,
+                        rejected.reason,
+                        rejected.payload,
+                    )
+                )
+            for seq, record, digest in arrival.records:
+                assert arrival.stream_id is not None, "records come with their stream"
+                reason = impossible(record)
+                if owners[arrival.stream_id] != arrival.station:
+                    reason = f"stream belongs to station {owners[arrival.stream_id]}"
+                    self._counted["foreign"] += 1
+                if reason is not None:
+                    self._refuse(topic, (arrival.stream_id, seq), record, reason)
+                    continue
+                _, contents = offered.setdefault((arrival.stream_id, seq), (topic, {}))
+                self._counted["repeated"] += digest in contents
+                contents[digest] = record
+        return offered
+
+    def _refuse(self, topic: str, key: FactKey, record: ProcessRecord, reason: str) -> Entry:
+        stream_id, seq = key
+        entry = Entry(topic, stream_id, seq, seq, reason, canonical(record))
+        self._entries.append(entry)
+        return entry
+
+    def _compare(
+        self, offered: Mapping[FactKey, tuple[str, Contents]], ledgers: Mapping[Claim, Ledger]
+    ) -> dict[FactKey, tuple[str, ProcessRecord]]:
+        """What is new, in order of number; repeats are counted, and a number with two contents is disputed."""
+        owned = {ledger.claim.stream_id: ledger for ledger in ledgers.values() if ledger.owner}
+        known = self._known([key for key in offered if owned[key[0]].has(key[1])])
+        new: dict[FactKey, tuple[str, ProcessRecord]] = {}
+        disputed: dict[FactKey, tuple[str, Contents]] = {}
+        for key in sorted(offered):
+            topic, contents = offered[key]
+            for record in contents.values():
+                self._names.of_record(key, record)
+            there = known.get(key)
+            if there is not None and contents.keys() == {there["digest"]}:
+                self._counted["repeated"] += 1
+            elif there is None and len(contents) == 1:
+                new[key] = next(iter(contents.items()))
+            else:
+                disputed[key] = topic, contents
+        self._dispute(disputed, known)
+        return new
+
+    def _known(self, keys: Sequence[FactKey]) -> dict[FactKey, Row]:
+        by_stream: defaultdict[str, list[int]] = defaultdict(list)
+        for stream_id, seq in keys:
+            by_stream[stream_id].append(seq)
+        thin = sa.select(*(facts.c[name] for name in fact_columns()))
+        return {
+            (stream_id, row["seq"]): dict(row)
+            for stream_id, seqs in by_stream.items()
+            for row in rows_where(self._connection, thin.where(facts.c.stream_id == stream_id), facts.c.seq, seqs)
+        }
+
+    def _dispute(self, disputed: Mapping[FactKey, tuple[str, Contents]], known: Mapping[FactKey, Row]) -> None:
+        """Two contents under one number: both to quarantine, the number itself takes no part in anything."""
+        for key, (topic, contents) in disputed.items():
+            there = known.get(key)
+            committed = None if there is None else there["digest"]
+            keys = {self._refuse(topic, key, record, OTHER_CONTENT).key for record in contents.values()}
+            again = committed in contents
+            if there is not None and committed is None:
+                known_contents = len(in_quarantine(self._connection, keys))
+                self._counted["repeated"] += known_contents
+                self._counted["conflicts"] += len(keys) - known_contents
+                continue
+            self._counted["repeated"] += again
+            self._counted["conflicts"] += len(keys) - again
+            if there is None:
+                self._connection.execute(sa.insert(facts), [{**tombstone(*key), "received_at": self._now}])
+                continue
+            self._touched.append(there)
+            self._withdraw(topic, key)
+
+    def _withdraw(self, topic: str, key: FactKey) -> None:
+        mine = (process_data.c.stream_id == key[0]) & (process_data.c.seq == key[1])
+        text: str = self._connection.execute(sa.select(process_data.c.record).where(mine)).scalar_one()
+        self._entries.append(Entry(topic, key[0], key[1], key[1], OTHER_CONTENT, text.encode()))
+        self._connection.execute(sa.delete(process_data).where(mine))
+        empty = {name: value for name, value in tombstone(*key).items() if name not in ("stream_id", "seq")}
+        self._connection.execute(
+            sa.update(facts).where(facts.c.stream_id == key[0], facts.c.seq == key[1]).values(**empty)
+        )
+
+    def _processes(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Ids and numbers of the processes by code."""
+        columns = processes.c.process_code, processes.c.id, processes.c.process_number
+        rows = self._connection.execute(sa.select(*columns)).all()
+        return {code: row_id for code, row_id, _ in rows}, {code: number for code, _, number in rows}
+
+    def _keep_facts(self, rows: Sequence[Row]) -> None:
+        if rows:
+            self._connection.execute(sa.insert(facts), [{**row, "received_at": self._now} for row in rows])
+
+    def _keep_process_data(
+        self,
+        new: Mapping[FactKey, tuple[str, ProcessRecord]],
+        ids: names.Ids,
+        process_ids: Mapping[str, int],
+    ) -> None:
+        """The MES view of the new records, after the fold: a unit's record belongs to the unit's LOT."""
+        if not new:
+            return
+        lot_of_serial = {
+            row["serial_number"]: row["lot_id"]
+            for row in rows_where(
+                self._connection,
+                sa.select(serials.c.serial_number, serials.c.lot_id),
+                serials.c.serial_number,
+                sorted(ids.serials),
+            )
+        }
+        rows: list[Row] = []
+        for key, (_, record) in new.items():
+            serial_id = lot_id = None
+            if record.part is Part.PRODUCT and record.serial_number is not None:
+                serial_id, lot_id = ids.serials[record.serial_number], lot_of_serial[record.serial_number]
+            elif record.part is Part.PRODUCT and record.lot_number is not None:
+                lot_id = ids.lots[record.lot_number]
+            rows.append(
+                {
+                    **process_data_row(*key, record),
+                    "serial_id": serial_id,
+                    "lot_id": lot_id,
+                    "process_id": process_ids.get(record.process),
+                    "operator_id": ids.users[username_of(record)],
+                    "created_at": self._now,
+                }
+            )
+        self._connection.execute(sa.insert(process_data), rows)
+
+
+def _places(arrivals: Sequence[Arrival]) -> dict[Claim, Place]:
+    """Who writes in which stream, and where it stands."""
+    places: dict[Claim, Place] = {}
+    for arrival in arrivals:
+        for stream_id in {arrival.stream_id, *(rejected.stream_id for rejected in arrival.rejected)}:
+            if stream_id is not None:
+                places[Claim(stream_id, arrival.station)] = Place(arrival.site, arrival.line)
+    return places
+
+
+def _arrived(arrivals: Sequence[Arrival]) -> dict[Claim, list[Range]]:
+    """What arrived of each stream, records and quarantine alike."""
+    arrived: defaultdict[Claim, list[Range]] = defaultdict(list)
+    for arrival in arrivals:
+        if arrival.stream_id is not None:
+            arrived[Claim(arrival.stream_id, arrival.station)] += ranges_of([seq for seq, _, _ in arrival.records])
+        for rejected in arrival.rejected:
+            if rejected.stream_id is not None and rejected.first_seq is not None and rejected.last_seq is not None:
+                claim = Claim(rejected.stream_id, arrival.station)
+                arrived[claim].append((rejected.first_seq, rejected.last_seq))
+    return arrived

@@ -1,0 +1,1 @@
+"""What central keeps: tables, migrations and queries; SQLite and PostgreSQL behind one interface."""

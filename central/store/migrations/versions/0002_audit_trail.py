@@ -1,0 +1,66 @@
+"""The audit trail: written and kept append only by the database itself."""
+
+from datetime import UTC, datetime
+
+from alembic import op
+
+from central.store.audit import create_trail, drop_trail
+from central.store.partitions import create_partitions, month_of, next_month, no_truncate
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+LEFT_OUT = ("password_hash", "record")
+CAUSE = "cause_stream_id cause_seq created_at updated_at"
+COLUMNS = {
+    "product_models": f"id model_code model_name category production_cycle_days status deleted_at {CAUSE}",
+    "processes": (
+        "id process_number process_code process_name_ko process_name_en description estimated_duration_seconds"
+        " is_active sort_order created_at updated_at"
+    ),
+    "users": f"id username username_key email full_name role department is_active last_login_at {CAUSE}",
+    "lots": (
+        "id lot_number product_model_id production_date shift created target_quantity status short_closed"
+        f" actual_quantity passed_quantity failed_quantity on_hold closed_at {CAUSE}"
+    ),
+    "serials": (
+        "id serial_number lot_id sequence_in_lot product_model status final scrapped generation rework_count"
+        f" failure_reason last_process on_hold started_at last_record_at completed_at {CAUSE}"
+    ),
+    "process_data": (
+        "id lot_id serial_id process_id operator_id data_level part result outcome started_at completed_at"
+        " cycle_time_seconds process_order notes product_model station machine criteria_revision judge_version"
+        " machine_verdict disagreement stream_id seq created_at"
+    ),
+}
+JSON_COLUMNS = {
+    "product_models": "specifications",
+    "processes": "quality_criteria",
+    "users": "",
+    "lots": "holds exceptions",
+    "serials": "passed_processes holds exceptions",
+    "process_data": "measurements defects",
+}
+TRAIL = {
+    table: dict.fromkeys(columns.split(), "plain") | dict.fromkeys(JSON_COLUMNS[table].split(), "json")
+    for table, columns in COLUMNS.items()
+}
+
+
+def upgrade() -> None:
+    """Triggers, and the partitions of the months at hand."""
+    connection = op.get_bind()
+    create_trail(connection, TRAIL, LEFT_OUT)
+    if connection.dialect.name == "postgresql":
+        month = month_of(datetime.now(UTC))
+        if month is not None:
+            create_partitions(connection, "audit_logs", [month, next_month(month)])
+        op.execute(no_truncate("audit_logs"))
+        op.execute(no_truncate("audit_logs_default"))
+
+
+def downgrade() -> None:
+    """Remove the triggers; what they wrote stays until its table goes."""
+    drop_trail(op.get_bind(), TRAIL)

@@ -1,0 +1,169 @@
+"""A ProcessRecord as rows, and a row of facts as what the fold takes. Pure; nothing a record holds can break it.
+
+What a database cannot hold (NUL in a text, a number beyond 64 bits, a time beyond the calendar) is bounded here in
+the searchable columns; ``process_data.record`` keeps the canonical bytes as they came.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+import sqlalchemy as sa
+
+from contracts.criteria import Outcome
+from contracts.facts import AnyDecision, decision_adapter
+from contracts.identity import lot_parts
+from contracts.record import DataLevel, Part, ProcessRecord, canonical
+from contracts.route_model import UnitDecision, UnitRecord
+
+RECORD = "record"
+"""The ``kind`` of a station's record among the facts; the others are kinds of decisions."""
+
+UNKNOWN_PROCESS = 0
+"""Process number of a record whose process code central does not know: an exception on the unit."""
+
+_LONGEST_NAME = 100
+_LARGEST = 2**62
+
+Row = dict[str, Any]
+"""A row to write, by column."""
+
+Fields = Mapping[str, Any] | sa.RowMapping
+"""A row as it was read, or as it will be written."""
+
+
+def name_of(text: str) -> str:
+    """A name from a machine or a badge as an indexed column can hold it: no NUL, bounded, still telling two apart."""
+    clean = text.replace("\x00", "\ufffd").strip()
+    if len(clean) <= _LONGEST_NAME:
+        return clean
+    return f"{clean[: _LONGEST_NAME - 17]}~{sha256(clean.encode()).hexdigest()[:16]}"
+
+
+def username_of(record: ProcessRecord) -> str:
+    """Who ran the machine: the operator without case, else the station's own user."""
+    operator = name_of(record.operator or "")
+    return (operator or f"station-{record.station}").casefold()
+
+
+def product_model_of(record: ProcessRecord) -> str | None:
+    """The product model's code, None when the record names none."""
+    return name_of(record.product_model or "") or None
+
+
+def impossible(record: ProcessRecord) -> str | None:
+    """Why a record is wrong in itself although its schema is right; None when it is not."""
+    if record.lot_number is not None and lot_parts(record.lot_number) is None:
+        return f"impossible LOT number {record.lot_number}"
+    return None
+
+
+def corrected(record: ProcessRecord) -> datetime:
+    """``completed_at`` by a true clock. ``clock_offset_seconds`` is how far the station's clock runs ahead of it."""
+    return _shifted(record.completed_at, record.clock_offset_seconds)
+
+
+def started_at(record: ProcessRecord) -> datetime:
+    """When the cycle began by the station's clock; reckoned from its end and length where the record does not say."""
+    return record.started_at or _shifted(record.completed_at, record.cycle_time_seconds)
+
+
+def _shifted(moment: datetime, seconds: float | None) -> datetime:
+    try:
+        return moment - timedelta(seconds=seconds or 0)
+    except OverflowError:
+        return moment
+
+
+def fact_row(stream_id: str, seq: int, record: ProcessRecord, digest: str, numbers: Mapping[str, int]) -> Row:
+    """The row of ``facts``: what the fold needs. ``numbers`` are the process numbers by code."""
+    small_permit = record.permit is not None and record.permit <= _LARGEST
+    return {
+        "stream_id": stream_id,
+        "seq": seq,
+        "kind": RECORD,
+        "digest": digest,
+        "serial_number": record.serial_number,
+        "lot_number": record.lot_number,
+        "station": record.station,
+        "process_number": numbers.get(record.process, UNKNOWN_PROCESS),
+        "data_level": record.data_level.value,
+        "part": record.part.value,
+        "outcome": record.outcome.value,
+        "completed_at": corrected(record),
+        "permit": record.permit if small_permit else None,
+        "return_to": numbers.get(record.rework.return_to) if record.rework else None,
+        "reject_label": record.reject_label,
+        "product_model": product_model_of(record),
+        "defects": [defect.code for defect in record.defects],
+    }
+
+
+def tombstone(stream_id: str, seq: int) -> Row:
+    """The row of ``facts`` once two contents claim its number: it takes no part in anything."""
+    thin = fact_columns()
+    return {**dict.fromkeys(thin), "stream_id": stream_id, "seq": seq, "kind": RECORD}
+
+
+def fact_columns() -> tuple[str, ...]:
+    """The columns ``fact_row`` gives."""
+    return (
+        "stream_id", "seq", "kind", "digest", "serial_number", "lot_number", "station", "process_number", "data_level",
+        "part", "outcome", "completed_at", "permit", "return_to", "reject_label", "product_model", "defects",
+    )  # fmt: skip
+
+
+def process_data_row(stream_id: str, seq: int, record: ProcessRecord) -> Row:
+    """The row of ``process_data`` without the ids of what it belongs to."""
+    return {
+        "stream_id": stream_id,
+        "seq": seq,
+        "data_level": record.data_level.value,
+        "part": record.part.value,
+        "result": record.result,
+        "outcome": record.outcome.value,
+        "measurements": {measurement.name: measurement.value for measurement in record.measurements},
+        "defects": [defect.model_dump(mode="json", exclude_none=True) for defect in record.defects],
+        "started_at": started_at(record),
+        "completed_at": record.completed_at,
+        "cycle_time_seconds": record.cycle_time_seconds,
+        "product_model": product_model_of(record),
+        "station": record.station,
+        "machine": record.machine,
+        "criteria_revision": None if record.criteria_revision is None else name_of(record.criteria_revision),
+        "judge_version": record.judge_version,
+        "machine_verdict": record.machine_verdict.value if record.machine_verdict else None,
+        "disagreement": record.disagreement,
+        "record": canonical(record).decode(),
+    }
+
+
+def is_product(row: Fields) -> bool:
+    """True for a record that counts: golden samples, dry runs and calibration are kept and left out."""
+    return bool(row["part"] == Part.PRODUCT.value)
+
+
+def unit_record(row: Fields) -> UnitRecord:
+    """A row of ``facts`` as the fold takes it."""
+    return UnitRecord(
+        stream_id=row["stream_id"],
+        seq=row["seq"],
+        station=row["station"],
+        process_number=row["process_number"],
+        outcome=Outcome(row["outcome"]),
+        completed_at=row["completed_at"],
+        permit=row["permit"],
+        return_to=row["return_to"],
+        reject_label=row["reject_label"],
+        lot_number=row["lot_number"],
+        product_model=row["product_model"],
+        defects=tuple(row["defects"] or ()),
+        data_level=DataLevel(row["data_level"]),
+    )
+
+
+def unit_decision(row: Fields) -> UnitDecision:
+    """A decision's row of ``facts`` as the fold takes it."""
+    decision: AnyDecision = decision_adapter.validate_json(row["body"])
+    return UnitDecision(stream_id=row["stream_id"], seq=row["seq"], decision=decision)

@@ -1,0 +1,208 @@
+"""The store: what central keeps, behind one interface for SQLite and PostgreSQL."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import sqlalchemy as sa
+
+from central.store import names, reports, schema
+from central.store.arrivals import Arrival, Counts, IngestResult, Rejected
+from central.store.database import Author, Database
+from central.store.folding import named_by, refold
+from central.store.ingest import Ingestion
+from central.store.ledger import Claim, Place, claim_streams, find, keep
+from central.store.months import Months
+from central.store.rows import Row, started_at
+from central.store.tables import facts, store_meta, streams
+from contracts.envelope import Birth, Commit
+from contracts.errors import DataError, SetupError
+from contracts.facts import AnyDecision, HoldReleased
+from contracts.record import ProcessRecord, canonical
+from contracts.route_model import RouteLimits
+from contracts.topics import StationTopics
+
+CENTRAL = "central"
+"""The station name central's own stream stands under."""
+
+
+class Store:
+    """Central's database. Every method is one transaction; use it from one thread at a time.
+
+    Raises LinkError (unreachable, locked: try again), StoreError (disk full or damaged) and SetupError (address,
+    rights or schema wrong). A password never stands in an error.
+    """
+
+    def __init__(self, url: str, *, echo: bool = False, limits: RouteLimits | None = None) -> None:
+        self.database = Database(url, echo=echo)
+        self._limits = limits or RouteLimits()
+        self._months = Months(self.database)
+        self._meta: dict[str, str] = {}
+
+    def migrate(self) -> None:
+        """Bring the database to the schema of this version, from empty or from an earlier one."""
+        schema.migrate(self.database)
+
+    def check_schema(self) -> None:
+        """Raises SetupError, with the command that helps, when the schema is not the one this version needs."""
+        schema.check(self.database)
+
+    def close(self) -> None:
+        """Close every connection. Idempotent."""
+        self.database.close()
+
+    @property
+    def epoch(self) -> str:
+        """Names this database: another one has another epoch."""
+        return self._known("epoch")
+
+    @property
+    def central_stream(self) -> str:
+        """The stream of people's decisions."""
+        return self._known("central_stream")
+
+    def ingest(self, arrivals: Sequence[Arrival]) -> IngestResult:
+        """Take these messages in, in one transaction: all of it is kept, or nothing.
+
+        A record that the database itself refuses (DataError) must not stop its stream: the batch is then taken record
+        by record, and that one goes to quarantine.
+        """
+        try:
+            return self._ingest(arrivals)
+        except DataError:
+            return _added([self._ingest_alone(single) for single in _singles(arrivals)])
+
+    def _ingest(self, arrivals: Sequence[Arrival]) -> IngestResult:
+        epoch = self.epoch
+        self._months.provide(started_at(record) for arrival in arrivals for _, record, _ in arrival.records)
+        with self.database.writing() as connection:
+            return Ingestion(connection, self._limits, epoch, datetime.now(UTC)).run(arrivals)
+
+    def _ingest_alone(self, arrival: Arrival) -> IngestResult:
+        try:
+            return self._ingest([arrival])
+        except DataError as error:
+            if not arrival.records:
+                raise
+            [(seq, record, _)] = arrival.records
+            topic = StationTopics(arrival.site, arrival.line, arrival.station).records
+            refused = Rejected(topic, arrival.stream_id, seq, seq, f"refused: {error}", canonical(record))
+            return self._ingest(
+                [Arrival(arrival.stream_id, arrival.site, arrival.line, arrival.station, (), [refused])]
+            )
+
+    def add_decision(self, decision: AnyDecision, author: Author | None = None) -> int:
+        """Keep a person's decision as a fact of central's own stream and fold what it touches; answers its seq."""
+        stream_id, now = self.central_stream, datetime.now(UTC)
+        claim, place = Claim(stream_id, CENTRAL), Place(CENTRAL, CENTRAL)
+        self._months.provide(())
+        with self.database.writing(author or Author(name=decision.author)) as connection:
+            ledger = claim_streams(connection, {claim: place}, now)[claim]
+            seq = ledger.committed_seq + 1
+            serial_number, lot_number = _about(connection, decision)
+            body = decision.model_dump_json()
+            row: Row = {
+                "stream_id": stream_id,
+                "seq": seq,
+                "kind": decision.kind,
+                "digest": sha256(body.encode()).hexdigest(),
+                "serial_number": serial_number,
+                "lot_number": lot_number,
+                "hold_id": getattr(decision, "hold_id", None),
+                "body": body,
+                "received_at": now,
+            }
+            named = names.Names()
+            named.of_decision((stream_id, seq), decision, serial_number, lot_number)
+            names.make(connection, named, now)
+            connection.execute(sa.insert(facts), [row])
+            units, lots = named_by([row])
+            refold(connection, units, {**named.lots, **lots}, self._limits, now)
+            ledger.settle([(seq, seq)])
+            keep(connection, [ledger], {claim: place}, now)
+        return seq
+
+    def commit_of(self, stream_id: str, station: str | None = None) -> Commit | None:
+        """What has arrived of a stream, from its owner or from the station named; None when it is not known."""
+        epoch = self.epoch
+        with self.database.reading() as connection:
+            ledger = find(connection, stream_id, station)
+        return None if ledger is None else ledger.commit(epoch, datetime.now(UTC)).commit
+
+    def register_birth(self, birth: Birth) -> Commit:
+        """Keep what a station says of itself, with its stream from now on known; answers what has arrived of it."""
+        epoch, now = self.epoch, datetime.now(UTC)
+        claim, place = Claim(birth.stream_id, birth.station), Place(birth.site, birth.line)
+        with self.database.writing() as connection:
+            ledger = claim_streams(connection, {claim: place}, now)[claim]
+            keep(connection, [ledger], {claim: place}, now)
+            connection.execute(
+                sa.update(streams)
+                .where(streams.c.stream_id == birth.stream_id, streams.c.station == birth.station)
+                .values(
+                    last_seq=birth.last_seq,
+                    oldest_available=birth.oldest_available,
+                    host=birth.host.replace("\x00", "\ufffd"),
+                    software=birth.software.replace("\x00", "\ufffd"),
+                    online=birth.online,
+                )
+            )
+        return ledger.commit(epoch, now).commit
+
+    def record(self, stream_id: str, seq: int) -> ProcessRecord | None:
+        """A committed record, exactly as it was sent; None when there is none or it is disputed."""
+        with self.database.reading() as connection:
+            return reports.record(connection, stream_id, seq)
+
+    def counts(self) -> Counts:
+        """Rows for reconciliation."""
+        with self.database.reading() as connection:
+            return reports.counts(connection, self.central_stream)
+
+    def canonical_rows(self) -> dict[str, list[Row]]:
+        """The determined content: equal for two databases that hold the same facts, however they came."""
+        with self.database.reading() as connection:
+            return reports.canonical_rows(connection, self.central_stream)
+
+    def _known(self, key: str) -> str:
+        if key not in self._meta:
+            with self.database.reading() as connection:
+                rows = connection.execute(sa.select(store_meta.c.key, store_meta.c.value)).all()
+            self._meta = {row.key: row.value for row in rows}
+        if key not in self._meta:
+            raise SetupError(f"the database has no {key}: it was not made by a migration of ours")
+        return self._meta[key]
+
+
+def _about(connection: sa.Connection, decision: AnyDecision) -> tuple[str | None, str | None]:
+    """The serial and the LOT a decision is about; a release that names neither is about what was put on hold."""
+    serial_number: str | None = getattr(decision, "serial_number", None)
+    lot_number: str | None = getattr(decision, "lot_number", None)
+    if isinstance(decision, HoldReleased) and serial_number is None and lot_number is None:
+        placed = sa.select(facts.c.serial_number, facts.c.lot_number).where(
+            facts.c.hold_id == decision.hold_id, facts.c.kind == "hold_placed"
+        )
+        row = connection.execute(placed.order_by(facts.c.seq).limit(1)).one_or_none()
+        return (None, None) if row is None else (row.serial_number, row.lot_number)
+    return serial_number, lot_number
+
+
+def _singles(arrivals: Iterable[Arrival]) -> Iterable[Arrival]:
+    """The same content, each record and each reject by itself."""
+    for one in arrivals:
+        for record in one.records:
+            yield Arrival(one.stream_id, one.site, one.line, one.station, [record])
+        for rejected in one.rejected:
+            yield Arrival(one.stream_id, one.site, one.line, one.station, (), [rejected])
+
+
+def _added(results: Sequence[IngestResult]) -> IngestResult:
+    last = {(told.commit.stream_id, told.station): told for result in results for told in result.commits}
+    return IngestResult(
+        commits=tuple(last.values()),
+        inserted=sum(result.inserted for result in results),
+        repeated=sum(result.repeated for result in results),
+        quarantined=sum(result.quarantined for result in results),
+        conflicts=sum(result.conflicts for result in results),
+        foreign=sum(result.foreign for result in results),
+    )

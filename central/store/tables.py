@@ -1,0 +1,293 @@
+"""The tables as SQLAlchemy Core knows them. The migrations make them; a test holds the two together."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC: TIMESTAMPTZ in PostgreSQL, ISO text without offset in SQLite; aware in Python on both."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+        """To UTC; SQLite keeps no offset, so it must not have another."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+        """Back to an aware moment in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+"""Searchable JSON: JSONB in PostgreSQL, text in SQLite."""
+
+Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""A surrogate key. SQLite numbers rows by itself only where the key is INTEGER."""
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _gin(table: str, column: str) -> sa.Index:
+    """An index for searching inside JSON; SQLite has none."""
+    index = sa.Index(f"gin_{table}_{column}", column, postgresql_using="gin", postgresql_ops={column: "jsonb_path_ops"})
+    return index.ddl_if(dialect="postgresql")
+
+
+def _cause() -> list[sa.Column[Any]]:
+    """The fact that last changed a row: what the audit trail names as its author, where no user is."""
+    return [sa.Column("cause_stream_id", sa.Text), sa.Column("cause_seq", sa.BigInteger)]
+
+
+def _times() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("updated_at", UtcDateTime, nullable=False),
+    ]
+
+
+store_meta = sa.Table(
+    "store_meta",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+product_models = sa.Table(
+    "product_models",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("model_code", sa.Text, nullable=False, unique=True),
+    sa.Column("model_name", sa.Text, nullable=False),
+    sa.Column("category", sa.Text),
+    sa.Column("production_cycle_days", sa.Integer),
+    sa.Column("specifications", Json, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("deleted_at", UtcDateTime),
+    *_cause(),
+    *_times(),
+    _gin("product_models", "specifications"),
+)
+
+processes = sa.Table(
+    "processes",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("process_number", sa.Integer, nullable=False, unique=True),
+    sa.Column("process_code", sa.Text, nullable=False, unique=True),
+    sa.Column("process_name_ko", sa.Text, nullable=False),
+    sa.Column("process_name_en", sa.Text, nullable=False),
+    sa.Column("description", sa.Text),
+    sa.Column("estimated_duration_seconds", sa.Integer),
+    sa.Column("quality_criteria", Json, nullable=False),
+    sa.Column("is_active", sa.Boolean, nullable=False),
+    sa.Column("sort_order", sa.Integer, nullable=False),
+    *_times(),
+    _gin("processes", "quality_criteria"),
+)
+
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("username", sa.Text, nullable=False),
+    sa.Column("username_key", sa.Text, nullable=False, unique=True),  # case folded: names compare without case
+    sa.Column("email", sa.Text, nullable=False, unique=True),
+    sa.Column("full_name", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("department", sa.Text),
+    sa.Column("is_active", sa.Boolean, nullable=False),
+    sa.Column("password_hash", sa.Text),  # none: cannot log in
+    sa.Column("last_login_at", UtcDateTime),
+    *_cause(),
+    *_times(),
+)
+
+lots = sa.Table(
+    "lots",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("lot_number", sa.Text, nullable=False, unique=True),
+    sa.Column("product_model_id", Id, sa.ForeignKey("product_models.id"), index=True),
+    sa.Column("production_date", sa.Date, nullable=False, index=True),
+    sa.Column("shift", sa.Text, nullable=False),
+    sa.Column("created", sa.Boolean, nullable=False),  # False: records name it, nobody has opened it yet
+    sa.Column("target_quantity", sa.Integer, nullable=False),
+    sa.Column("status", sa.Text, nullable=False, index=True),
+    sa.Column("short_closed", sa.Boolean, nullable=False),
+    sa.Column("actual_quantity", sa.Integer, nullable=False),
+    sa.Column("passed_quantity", sa.Integer, nullable=False),
+    sa.Column("failed_quantity", sa.Integer, nullable=False),
+    sa.Column("on_hold", sa.Boolean, nullable=False),
+    sa.Column("holds", Json, nullable=False),
+    sa.Column("exceptions", Json, nullable=False),
+    sa.Column("closed_at", UtcDateTime),
+    *_cause(),
+    *_times(),
+)
+
+serials = sa.Table(
+    "serials",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("serial_number", sa.Text, nullable=False, unique=True),
+    sa.Column("lot_id", Id, sa.ForeignKey("lots.id"), index=True),
+    sa.Column("sequence_in_lot", sa.Integer),
+    sa.Column("product_model", sa.Text),
+    sa.Column("status", sa.Text, nullable=False, index=True),
+    sa.Column("final", sa.Boolean, nullable=False),  # FAILED, and no rework can change it
+    sa.Column("scrapped", sa.Boolean, nullable=False),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("rework_count", sa.Integer, nullable=False),
+    sa.Column("failure_reason", sa.Text),
+    sa.Column("passed_processes", Json, nullable=False),
+    sa.Column("last_process", sa.Integer),
+    sa.Column("on_hold", sa.Boolean, nullable=False),
+    sa.Column("holds", Json, nullable=False),
+    sa.Column("exceptions", Json, nullable=False),
+    sa.Column("started_at", UtcDateTime),
+    sa.Column("last_record_at", UtcDateTime),
+    sa.Column("completed_at", UtcDateTime),
+    *_cause(),
+    *_times(),
+)
+
+process_data = sa.Table(
+    "process_data",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("lot_id", Id, sa.ForeignKey("lots.id"), index=True),
+    sa.Column("serial_id", Id, sa.ForeignKey("serials.id"), index=True),
+    sa.Column("process_id", Id, sa.ForeignKey("processes.id"), index=True),
+    sa.Column("operator_id", Id, sa.ForeignKey("users.id"), nullable=False, index=True),
+    sa.Column("data_level", sa.Text, nullable=False),
+    sa.Column("part", sa.Text, nullable=False),
+    sa.Column("result", sa.Text),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("measurements", Json, nullable=False),
+    sa.Column("defects", Json, nullable=False),
+    # PostgreSQL's partition key: the record's own time, so that a record falls into the same month in any database.
+    sa.Column("started_at", UtcDateTime, nullable=False),
+    sa.Column("completed_at", UtcDateTime, index=True),
+    sa.Column("cycle_time_seconds", sa.Double),
+    sa.Column("process_order", sa.Integer),
+    sa.Column("notes", sa.Text),
+    sa.Column("product_model", sa.Text),
+    sa.Column("station", sa.Text, nullable=False),
+    sa.Column("machine", sa.Text, nullable=False),
+    sa.Column("criteria_revision", sa.Text),
+    sa.Column("judge_version", sa.Integer),
+    sa.Column("machine_verdict", sa.Text),
+    sa.Column("disagreement", sa.Boolean, nullable=False),
+    sa.Column("stream_id", sa.Text, nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("record", sa.Text, nullable=False),  # canonical bytes: text, because JSONB refuses NUL and reorders
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Index("ix_process_data_stream_id_seq", "stream_id", "seq"),
+    sa.Index("ix_process_data_started_at", "started_at"),
+    _gin("process_data", "measurements"),
+    _gin("process_data", "defects"),
+)
+
+audit_logs = sa.Table(
+    "audit_logs",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("entity_type", sa.Text, nullable=False),
+    sa.Column("entity_id", Id, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("old_values", Json),
+    sa.Column("new_values", Json),
+    sa.Column("user_id", Id, index=True),
+    sa.Column("author", sa.Text),
+    sa.Column("stream_id", sa.Text),
+    sa.Column("seq", sa.BigInteger),
+    sa.Column("ip_address", sa.Text),
+    sa.Column("user_agent", sa.Text),
+    sa.Column("recorded_at", UtcDateTime, nullable=False, index=True),
+    sa.Index("ix_audit_logs_entity", "entity_type", "entity_id"),
+)
+
+facts = sa.Table(
+    "facts",
+    metadata,
+    sa.Column("stream_id", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),  # 'record', or a decision's kind
+    sa.Column("digest", sa.Text),  # none: disputed, the contents are in quarantine
+    sa.Column("serial_number", sa.Text, index=True),
+    sa.Column("lot_number", sa.Text, index=True),
+    sa.Column("hold_id", sa.Text, index=True),
+    sa.Column("station", sa.Text),
+    sa.Column("process_number", sa.Integer),
+    sa.Column("data_level", sa.Text),
+    sa.Column("part", sa.Text),
+    sa.Column("outcome", sa.Text),
+    sa.Column("completed_at", UtcDateTime),
+    sa.Column("permit", sa.BigInteger),
+    sa.Column("return_to", sa.Integer),
+    sa.Column("reject_label", sa.Boolean),
+    sa.Column("product_model", sa.Text),
+    sa.Column("defects", Json),
+    sa.Column("body", sa.Text),
+    sa.Column("received_at", UtcDateTime, nullable=False),
+)
+
+streams = sa.Table(
+    "streams",
+    metadata,
+    sa.Column("stream_id", sa.Text, primary_key=True),
+    sa.Column("station", sa.Text, primary_key=True),
+    sa.Column("owner", sa.Boolean, nullable=False),  # False: a station that writes in another's stream
+    sa.Column("site", sa.Text, nullable=False),
+    sa.Column("line", sa.Text, nullable=False),
+    sa.Column("committed_seq", sa.BigInteger, nullable=False),
+    sa.Column("ranges", Json, nullable=False),
+    sa.Column("last_seq", sa.BigInteger),
+    sa.Column("oldest_available", sa.BigInteger),
+    sa.Column("host", sa.Text),
+    sa.Column("software", sa.Text),
+    sa.Column("online", sa.Boolean),
+    sa.Column("first_seen_at", UtcDateTime, nullable=False),
+    sa.Column("last_seen_at", UtcDateTime, nullable=False),
+    sa.Index(
+        "uq_streams_owner", "stream_id", unique=True, sqlite_where=sa.text("owner"), postgresql_where=sa.text("owner")
+    ),
+)
+
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("entry_key", sa.Text, nullable=False, unique=True),  # the same thing sent again is kept once
+    sa.Column("stream_id", sa.Text),
+    sa.Column("first_seq", sa.BigInteger),
+    sa.Column("last_seq", sa.BigInteger),
+    sa.Column("topic", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sa.Column("received_at", UtcDateTime, nullable=False),
+    sa.Index("ix_quarantine_stream_id_first_seq", "stream_id", "first_seq"),
+)
+
+BUSINESS_TABLES = (product_models, processes, users, lots, serials, process_data)
+"""Every create, update and delete of these leaves a row in ``audit_logs``."""
+
+PARTITIONED = {process_data.name: "started_at", audit_logs.name: "recorded_at"}
+"""Tables that PostgreSQL partitions by month, and by which column."""
+
+NOT_AUDITED = {"password_hash", "record"}
+"""Columns the audit trail leaves out: a secret, and the record itself, which its row keeps unchanged."""
