@@ -1,36 +1,34 @@
-# The project's commands. Everything happens inside .venv; nothing needs root but missing system packages.
+# The project's commands. Each sets up what it needs first; what is up to date costs nothing.
+# Everything happens inside .venv; root is needed for missing system packages alone.
 SHELL := /bin/bash
-PY := .venv/bin/python
+.DEFAULT_GOAL := help
+BIN := .venv/bin
 ARGS ?=
-TEST_PACKAGES := mosquitto socat postgresql systemd
 
 .PHONY: help setup setup-dev demo test lint lock
 
-help:  ## list these targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
 
-setup: .venv/demo.stamp  ## make .venv with what the demo needs
+setup: ## make .venv with what the demo needs
+	@tools/setup demo
 
-setup-dev: .venv/dev.stamp  ## make .venv with what the tests need
+setup-dev: ## make .venv with what the tests need
+	@tools/setup dev
 
-.venv/demo.stamp: requirements/demo.lock pyproject.toml
-	tools/setup demo
-.venv/dev.stamp: requirements/dev.lock pyproject.toml
-	tools/setup dev
+demo: setup ## run the whole line on this machine (ARGS="--units 20")
+	@$(BIN)/python -m demo $(ARGS)
 
-demo: setup  ## run the whole line on this machine (ARGS="--units 20")
-	$(PY) -m demo $(ARGS)
+test: setup-dev ## run every test, with coverage (ARGS="-k outbox" runs some)
+	@tools/system-packages mosquitto socat postgresql systemd
+	$(BIN)/python -m pytest --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=90)
 
-test: setup-dev  ## run every test (ARGS="-k outbox")
-	tools/system-packages $(TEST_PACKAGES)
-	$(PY) -m pytest --cov --cov-report=term $(ARGS)
+lint: setup-dev ## style, types, who imports whom, published schemas
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m contracts.schema --check
 
-lint: setup-dev  ## format, lint, types, imports, schemas
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
-	.venv/bin/mypy
-	.venv/bin/lint-imports
-	$(PY) -m contracts.schema --check
-
-lock: setup-dev  ## resolve the lock files anew
-	tools/lock
+lock: setup-dev ## resolve requirements/*.lock anew
+	@tools/lock
