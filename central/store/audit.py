@@ -15,7 +15,8 @@ _POSTGRES_FUNCTIONS = (
     """
 CREATE FUNCTION neurohub_audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'audit_logs is append only: % is refused', TG_OP USING ERRCODE = 'insufficient_privilege';
+    RAISE EXCEPTION USING MESSAGE = 'audit_logs is append only: ' || TG_OP || ' is refused',
+                          ERRCODE = 'restrict_violation';
 END $$
 """,
     """

@@ -91,8 +91,16 @@ def _determined(table: sa.Table) -> list[sa.Column[Any]]:
 
 
 def _named(row: sa.RowMapping, central_stream: str) -> Row:
-    """Central's own stream has another name in every database."""
-    return {key: "central" if value == central_stream else value for key, value in row.items()}
+    return {key: _renamed(value, central_stream) for key, value in row.items()}
+
+
+def _renamed(value: Any, central_stream: str) -> Any:
+    """Central's own stream has another name in every database; exceptions and holds name it too."""
+    if isinstance(value, list):
+        return [_renamed(item, central_stream) for item in value]
+    if isinstance(value, dict):
+        return {key: _renamed(item, central_stream) for key, item in value.items()}
+    return "central" if value == central_stream else value
 
 
 def _order(row: Row) -> str:
