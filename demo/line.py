@@ -1,0 +1,108 @@
+"""The line: stations with their machines and agents, and units that move through them."""
+
+import asyncio
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from demo.children import Child
+from demo.scenario import Cycle, Unit
+
+STATIONS: dict[int, tuple[str, ...]] = {
+    1: ("P01-A",),
+    2: ("P02-A",),
+    3: ("P03-A", "P03-B"),
+    4: ("P04-A",),
+    5: ("P05-A",),
+    6: ("P06-A",),
+    7: ("P07-A",),
+    8: ("P08-A",),
+}
+_MAKES_RESULTS = {1: "marker", 2: "scanner", 3: "tester", 4: "flasher", 5: "scanner", 6: "tester", 7: "scanner"}
+CYCLE_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Made:
+    """A result a machine made: the truth the database is compared with."""
+
+    station: str
+    machine: str
+    cycle_key: int
+    serial_number: str
+    expected: str
+
+
+class Station:
+    """The machines of one station (one process of ``neurohub-agent simulate``) and its agent (another)."""
+
+    def __init__(self, name: str, config: Path, folder: Path, broker_url: str) -> None:
+        self.name = name
+        self.file = config / f"{name}.yaml"
+        self.state_dir = folder / name
+        self._broker_url = broker_url
+        self._folder = folder
+        self._free = asyncio.Lock()
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._printed = asyncio.Event()
+        self.machines = Child(
+            f"{name} machines", ["agent", "simulate", str(self.file)], folder / f"{name}-machines.log", said=self._heard
+        )
+        self.agent: Child | None = None
+
+    async def start_machines(self) -> None:
+        """Start the machines; their addresses become the agent's --set values."""
+        await self.machines.start()
+        told = await self.machines.first_line()
+        given = {"broker.url": self._broker_url, "state_dir": str(self.state_dir), **told["set"]}
+        overrides = [part for key, value in given.items() for part in ("--set", f"{key}={value}")]
+        arguments = ["agent", "run", str(self.file), *overrides]
+        self.agent = Child(f"{self.name} agent", arguments, self._folder / f"{self.name}-agent.log")
+
+    async def make(self, cycle: Cycle, serial_number: str) -> Made:
+        """One cycle on this station's machine, until the agent has acknowledged it."""
+        machine = _MAKES_RESULTS.get(cycle.process, "scanner")
+        async with self._free:
+            self._printed.clear()
+            result = await self._say(machine, cycle.values)
+            if cycle.also:
+                async with asyncio.timeout(CYCLE_TIMEOUT_S):
+                    while not result.done():
+                        await self._read_back(cycle, result)
+            async with asyncio.timeout(CYCLE_TIMEOUT_S):
+                done = await result
+        if "error" in done:
+            raise RuntimeError(f"{self.name}: the simulated {machine} says: {done['error']}")
+        return Made(self.name, machine, int(done["cycle_key"]), serial_number, cycle.expected)
+
+    async def _read_back(self, cycle: Cycle, result: "asyncio.Future[dict[str, Any]]") -> None:
+        """The verifier reads each label that comes out, also one printed anew after the agent was killed."""
+        printed = asyncio.create_task(self._printed.wait())
+        await asyncio.wait({printed, result}, return_when=asyncio.FIRST_COMPLETED)
+        printed.cancel()
+        if not result.done():
+            self._printed.clear()
+            await self._say("verifier", cycle.also)
+
+    async def _say(self, machine: str, values: dict[str, Any]) -> "asyncio.Future[dict[str, Any]]":
+        number = next(self._ids)
+        self._waiting[number] = asyncio.get_running_loop().create_future()
+        await self.machines.say({"machine": machine, "values": values, "id": number})
+        return self._waiting[number]
+
+    def _heard(self, line: dict[str, Any]) -> None:
+        if "printed" in line:
+            self._printed.set()
+        waiting = self._waiting.pop(line.get("id", 0), None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(line)
+
+
+async def move(unit: Unit, line: dict[str, Station], made: list[Made], turn: int) -> None:
+    """Take a unit through its cycles; what each machine made is written into ``made``."""
+    for cycle in unit.cycles:
+        names = STATIONS[cycle.process]
+        station = line[names[turn % len(names)]]
+        made.append(await station.make(cycle, unit.serial_number))
