@@ -80,7 +80,8 @@ class Station:
     async def _read_back(self, cycle: Cycle, result: "asyncio.Future[dict[str, Any]]") -> None:
         """The verifier reads each label that comes out, also one printed anew after the agent was killed."""
         printed = asyncio.create_task(self._printed.wait())
-        await asyncio.wait({printed, result}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {printed, result}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         printed.cancel()
         if not result.done():
             self._printed.clear()
