@@ -119,7 +119,13 @@ def _firmware(serial: str, random: Random, result: str = "OK", attempts: int = 1
 
 
 def _robot(serial: str, cable: str = "OK", expected: str = "PASS") -> Cycle:
-    values = {"serial_number": serial, "assembly_time": 58.0, "cable_connection": cable, "final_visual_check": "OK"}
+    values = {
+        "serial_number": serial,
+        "assembly_time": 58.0,
+        "cable_connection": cable,
+        "final_visual_check": "OK",
+        "result": "",
+    }
     return Cycle(5, values, expected)
 
 
@@ -147,7 +153,9 @@ def _label(serial: str, grade: str = "A", expected: str = "PASS") -> Cycle:
 
 
 def _packing(serial: str, defects: str = "none", expected: str = "PASS") -> Cycle:
-    return Cycle(8, {"serial_number": serial, "visual_defects": defects, "packaging_complete": True}, expected)
+    return Cycle(
+        8, {"serial_number": serial, "visual_defects": defects, "packaging_complete": True, "result": ""}, expected
+    )
 
 
 def _rework(process: int, serial: str, return_to: str, reason: str) -> Cycle:
