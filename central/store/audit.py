@@ -22,8 +22,8 @@ END $$
     """
 CREATE FUNCTION neurohub_audit() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    before jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) - TG_ARGV::text[] END;
-    after jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) - TG_ARGV::text[] END;
+    before jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) - TG_ARGV[1:] END;
+    after jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) - TG_ARGV[1:] END;
     row_now jsonb := coalesce(after, before);
     author jsonb := coalesce(nullif(current_setting('neurohub.author', true), ''), '{}')::jsonb;
 BEGIN
@@ -32,7 +32,7 @@ BEGIN
     END IF;
     INSERT INTO audit_logs (entity_type, entity_id, action, old_values, new_values, user_id, author, stream_id, seq,
                             ip_address, user_agent, recorded_at)
-    VALUES (TG_TABLE_NAME, (row_now ->> 'id')::bigint,
+    VALUES (TG_ARGV[0], (row_now ->> 'id')::bigint,
             CASE TG_OP WHEN 'INSERT' THEN 'CREATE' ELSE TG_OP END, before, after,
             (author ->> 'user_id')::bigint, author ->> 'name',
             coalesce(row_now ->> 'stream_id', row_now ->> 'cause_stream_id'),
@@ -71,7 +71,8 @@ def create_trail(connection: sa.Connection, tables: AuditedColumns, left_out: Se
 def create_triggers(connection: sa.Connection, table: str, columns: Mapping[str, str], left_out: Sequence[str]) -> None:
     """Put the audit triggers on one table, replacing those it has."""
     if connection.dialect.name == "postgresql":
-        arguments = ", ".join(f"'{name}'" for name in left_out)
+        # The table's name is an argument, since inside a partition's trigger TG_TABLE_NAME is the partition's.
+        arguments = ", ".join(f"'{name}'" for name in (table, *left_out))
         connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {table}_audit ON {table}")
         connection.exec_driver_sql(
             f"CREATE TRIGGER {table}_audit AFTER INSERT OR UPDATE OR DELETE ON {table}"

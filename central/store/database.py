@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from central.store.errors import translated
-from contracts.errors import SetupError
+from contracts.errors import DataError, SetupError
 
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _BUSY_TIMEOUT_S = 10
@@ -111,6 +111,8 @@ class Database:
                 yield connection.execution_options(**options)
         except sa.exc.SQLAlchemyError as error:
             raise translated(error, self.url) from error
+        except OverflowError as error:
+            raise DataError(f"database {self.url.render_as_string(hide_password=True)}: {error}") from error
         except OSError as error:
             raise SetupError(f"database {self.url.database}: {error}; check the folder of DATABASE_URL") from error
 

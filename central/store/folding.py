@@ -94,7 +94,7 @@ def _refold_lots(connection: sa.Connection, touched: Touched, limits: RouteLimit
     rows = {row["lot_number"]: row for row in rows_where(connection, statement, lots.c.lot_number, numbers)}
     lot_of = {row["id"]: number for number, row in rows.items()}
     units: defaultdict[str, list[UnitState]] = defaultdict(list)
-    for unit in rows_where(connection, sa.select(serials), serials.c.lot_id, sorted(lot_of)):
+    for unit in rows_where(connection, sa.select(*_OF_UNIT), serials.c.lot_id, sorted(lot_of)):
         units[lot_of[unit["lot_id"]]].append(_unit_state(unit, lot_of[unit["lot_id"]]))
     of_lot = (facts.c.kind != RECORD) | (facts.c.data_level == DataLevel.LOT.value)
     records, decisions = _facts_of(connection, facts.c.lot_number, numbers, of_lot)
@@ -163,6 +163,19 @@ def _unit_columns(state: UnitState) -> Row:
     }
 
 
+_OF_UNIT = (
+    serials.c.lot_id,
+    serials.c.serial_number,
+    serials.c.sequence_in_lot,
+    serials.c.product_model,
+    serials.c.status,
+    serials.c.final,
+    serials.c.started_at,
+    serials.c.last_record_at,
+)
+"""What of a unit its LOT is folded from."""
+
+
 def _unit_state(row: Fields, lot_number: str) -> UnitState:
     """A unit as its LOT sees it."""
     return UnitState(
@@ -172,14 +185,8 @@ def _unit_state(row: Fields, lot_number: str) -> UnitState:
         product_model=row["product_model"],
         status=UnitStatus(row["status"]),
         final=row["final"],
-        scrapped=row["scrapped"],
-        generation=row["generation"],
-        rework_count=row["rework_count"],
-        failure_reason=row["failure_reason"],
-        last_process=row["last_process"],
         started_at=row["started_at"],
         last_record_at=row["last_record_at"],
-        completed_at=row["completed_at"],
     )
 
 

@@ -12,7 +12,7 @@ CHUNK = 5_000
 Item = TypeVar("Item")
 
 
-def insert_once(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+def insert_once(connection: sa.Connection, table: sa.TableClause, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert the rows that clash with no unique key; leave those that do."""
     if not rows:
         return

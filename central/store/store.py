@@ -25,6 +25,8 @@ from contracts.topics import StationTopics
 CENTRAL = "central"
 """The station name central's own stream stands under."""
 
+NO_COLUMN_HOLDS_IT = "a value that no column of the database can hold"
+
 
 class Store:
     """Central's database. Every method is one transaction; use it from one thread at a time.
@@ -81,12 +83,12 @@ class Store:
     def _ingest_alone(self, arrival: Arrival) -> IngestResult:
         try:
             return self._ingest([arrival])
-        except DataError as error:
+        except DataError:
             if not arrival.records:
                 raise
             [(seq, record, _)] = arrival.records
             topic = StationTopics(arrival.site, arrival.line, arrival.station).records
-            refused = Rejected(topic, arrival.stream_id, seq, seq, f"refused: {error}", canonical(record))
+            refused = Rejected(topic, arrival.stream_id, seq, seq, NO_COLUMN_HOLDS_IT, canonical(record))
             return self._ingest(
                 [Arrival(arrival.stream_id, arrival.site, arrival.line, arrival.station, (), [refused])]
             )

@@ -6,6 +6,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 from alembic import op
 
+from central.store.statements import insert_once
 from contracts.processes import PROCESSES
 
 revision = "0003"
@@ -29,7 +30,8 @@ store_meta = sa.table("store_meta", sa.column("key"), sa.column("value"))
 def upgrade() -> None:
     """Seed them. The epoch tells stations when central started from an empty database."""
     now = datetime.now(UTC)
-    op.bulk_insert(
+    insert_once(
+        op.get_bind(),
         processes,
         [
             {
@@ -47,10 +49,9 @@ def upgrade() -> None:
             for process in PROCESSES
         ],
     )
-    op.bulk_insert(store_meta, [{"key": key, "value": uuid4().hex} for key in ("epoch", "central_stream")])
+    names = [{"key": key, "value": uuid4().hex} for key in ("epoch", "central_stream")]
+    insert_once(op.get_bind(), store_meta, names)
 
 
 def downgrade() -> None:
-    """Take them out again."""
-    op.execute("DELETE FROM processes")
-    op.execute("DELETE FROM store_meta")
+    """Leave them: records stand on them. They go with their tables."""

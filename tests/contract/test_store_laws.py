@@ -1,0 +1,179 @@
+"""Central's state is a function of the set of records: any order, repetition and interleaving gives the same rows."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from central.store import Arrival, Store
+from contracts.facts import HoldPlaced, HoldReleased, LotClosed, LotCreated, ReworkAuthorised, UnitScrapped
+from contracts.processes import PROCESSES
+from contracts.record import ProcessRecord
+from tests.support.stores import LOT, MORNING, NewDatabase, delivery, minutes, record, reject, rows
+
+OTHER_LOT = "WF-KR-261102N-001"
+SERIALS = ["SN-001", "SN-002", f"{LOT}-0003"]
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Store]:
+    store = Store(url)
+    store.migrate()
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _record(station: int, values: dict[str, Any]) -> ProcessRecord:
+    level = {} if values["serial_number"] else {"data_level": "LOT", "lot_number": LOT}
+    return record(station=f"P0{station}-A", process=PROCESSES[station - 1].code, **(values | level))
+
+
+contents = st.fixed_dictionaries(
+    {
+        "serial_number": st.sampled_from([*SERIALS, None]),
+        "lot_number": st.sampled_from([None, LOT, LOT, OTHER_LOT]),
+        "outcome": st.sampled_from(["PASS", "PASS", "PASS", "FAIL", "ERROR"]),
+        "completed_at": st.integers(0, 30).map(minutes),
+        "operator": st.sampled_from([None, "Kim", "KIM"]),
+        "product_model": st.sampled_from([None, "WR-1", "WR-2"]),
+        "permit": st.sampled_from([None, None, 1, 2]),
+    }
+)
+facts = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 6), contents), min_size=1, max_size=14)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(given_facts=facts, data=st.data())
+def test_any_order_repetition_and_batching_gives_the_same_rows(
+    new_database: NewDatabase, given_facts: list[tuple[int, int, dict[str, Any]]], data: st.DataObject
+) -> None:
+    """Also where two contents claim one number, and where something unreadable lies between."""
+    sent = [
+        delivery([(seq, _record(station, values))], stream_id=f"{station:032x}", station=f"P0{station}-A")
+        for station, seq, values in given_facts
+    ]
+    sent.append(delivery([], rejected=[reject(b"torn", first=9)], stream_id=f"{1:032x}", station="P01-A"))
+    shuffled = data.draw(st.permutations(sent + sent[: data.draw(st.integers(0, len(sent)))]))
+    sizes = data.draw(st.lists(st.integers(1, 5), min_size=len(shuffled), max_size=len(shuffled)))
+    with opened(new_database()) as straight, opened(new_database()) as mixed:
+        straight.ingest(_owners_first(sent))
+        mixed.ingest([])
+        for birth in _claims(sent):
+            mixed.ingest([birth])
+        for batch in _batches(shuffled, sizes):
+            mixed.ingest(batch)
+        assert mixed.canonical_rows() == straight.canonical_rows()
+
+
+def _claims(sent: list[Arrival]) -> list[Arrival]:
+    """An empty message of each station: a stream belongs to who is first seen with it."""
+    return [Arrival(f"{number:032x}", "gimcheon", "KR01", f"P0{number}-A") for number in range(1, 5) if sent]
+
+
+def _owners_first(sent: list[Arrival]) -> list[Arrival]:
+    return [*_claims(sent), *sent]
+
+
+def _batches(items: list[Arrival], sizes: list[int]) -> Iterator[list[Arrival]]:
+    rest = iter(items)
+    for size in sizes:
+        batch = list(islice(rest, size))
+        if not batch:
+            return
+        yield batch
+
+
+def test_an_empty_database_is_rebuilt_from_the_same_facts(new_database: NewDatabase) -> None:
+    decisions = [
+        LotCreated(author="park", decided_at=MORNING, reason="order 7", lot_number=LOT, product_model="WR-1"),
+        ReworkAuthorised(
+            author="park", decided_at=minutes(9), reason="sensor", serial_number="SN-001", return_to=PROCESSES[1].code
+        ),
+        HoldPlaced(author="park", decided_at=minutes(10), reason="look", hold_id="h1", serial_number="SN-002"),
+    ]
+    arrivals = [
+        delivery(
+            [
+                (seq, record(process=PROCESSES[seq - 1].code, serial_number=serial, completed_at=minutes(seq)))
+                for seq in range(1, 9)
+            ],
+            stream_id=f"{number:032x}",
+        )
+        for number, serial in enumerate(SERIALS, start=1)
+    ]
+    with opened(new_database()) as first, opened(new_database()) as rebuilt:
+        for arrival in arrivals:
+            first.ingest([arrival])
+        for decision in decisions:
+            first.add_decision(decision)
+        for decision in decisions:
+            rebuilt.add_decision(decision)
+        rebuilt.ingest(arrivals[::-1])
+        assert rebuilt.canonical_rows() == first.canonical_rows()
+        assert rebuilt.epoch != first.epoch
+
+
+def test_both_databases_hold_the_same(postgres_url: str, tmp_path: Any) -> None:
+    arrivals = [
+        delivery(
+            [(seq, record(completed_at=minutes(seq), operator="김-7", product_model="WR-1")) for seq in range(1, 9)]
+        )
+    ]
+    with opened(postgres_url) as postgres, opened(f"sqlite:///{tmp_path}/same.db") as sqlite:
+        for store in (postgres, sqlite):
+            store.ingest(arrivals)
+            store.add_decision(
+                UnitScrapped(author="p", decided_at=minutes(99), reason="x", serial_number="SN-261102-001")
+            )
+        assert postgres.canonical_rows() == sqlite.canonical_rows()
+
+
+def test_a_decision_is_a_fact_and_is_folded_at_once(store: Store) -> None:
+    store.ingest([delivery([(1, record(process=PROCESSES[0].code))])])
+    assert (
+        store.add_decision(LotCreated(author="Park", decided_at=MORNING, reason="r", lot_number=LOT, target_quantity=7))
+        == 1
+    )
+    hold = HoldPlaced(author="Park", decided_at=minutes(1), reason="dents", hold_id="h", serial_number="SN-261102-001")
+    assert store.add_decision(hold) == 2
+    [lot], [unit] = store.canonical_rows()["lots"], store.canonical_rows()["serials"]
+    assert (lot["target_quantity"], lot["created"], unit["on_hold"]) == (7, True, True)
+
+    # A release that names neither unit nor LOT ends the hold where it was placed.
+    assert store.add_decision(HoldReleased(author="Park", decided_at=minutes(2), reason="fine", hold_id="h")) == 3
+    assert store.canonical_rows()["serials"][0]["on_hold"] is False
+    assert store.add_decision(HoldReleased(author="Park", decided_at=minutes(3), reason="?", hold_id="nowhere")) == 4
+    commit = store.commit_of(store.central_stream)
+    assert commit is not None
+    assert commit.committed_seq == 4
+    assert [row["kind"] for row in rows(store, "facts") if row["kind"] != "record"].count("hold_released") == 2
+
+
+def test_a_decision_before_any_record_makes_what_it_names(store: Store) -> None:
+    store.add_decision(LotCreated(author="p", decided_at=MORNING, reason="r", lot_number=LOT, product_model="WR-9"))
+    store.add_decision(UnitScrapped(author="p", decided_at=MORNING, reason="bent", serial_number="SN-009"))
+    found = store.canonical_rows()
+    assert [row["model_code"] for row in found["lots"]] == ["WR-9"]
+    assert [(row["serial_number"], row["scrapped"]) for row in found["serials"]] == [("SN-009", True)]
+
+
+def test_a_closed_lot_keeps_late_work(store: Store) -> None:
+    store.ingest([delivery([(1, record())])])
+    store.add_decision(LotCreated(author="p", decided_at=MORNING, reason="r", lot_number=LOT))
+    store.add_decision(LotClosed(author="p", decided_at=minutes(5), reason="r", lot_number=LOT))
+    late = store.ingest([delivery([(2, record(completed_at=minutes(50), serial_number="SN-LATE"))])])
+    assert late.inserted == 1
+    assert len(store.canonical_rows()["process_data"]) == 2
+
+
+@pytest.mark.parametrize("decided", [1, 2])
+def test_decisions_are_numbered_without_gaps(store: Store, decided: int) -> None:
+    for number in range(1, decided + 1):
+        scrapped = UnitScrapped(author="p", decided_at=MORNING, reason="r", serial_number=f"SN-{number:03d}")
+        assert store.add_decision(scrapped) == number
