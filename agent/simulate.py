@@ -57,9 +57,9 @@ async def run_simulation(settings: StationSettings) -> None:
     }
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
-    running: list[asyncio.Task[None]] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    running: list[asyncio.Task[Any]] = []
     try:
         overrides: dict[str, str | int] = {}
         for name, machine in machines.items():

@@ -12,9 +12,9 @@ from agent.outbox import Outbox
 from agent.settings import StationSettings
 from agent.supervisor import Supervisor
 from agent.uplink import Uplink
-from messaging.watchdog import feed_watchdog
 from contracts.errors import SetupError, StoreError
 from drivers.registry import protocols
+from messaging.watchdog import feed_watchdog
 
 log = structlog.get_logger()
 

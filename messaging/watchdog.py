@@ -1,4 +1,4 @@
-"""systemd's watchdog: fed while the event loop and the outbox writer turn; absent machines and brokers never starve it."""
+"""systemd's watchdog, fed while the event loop turns and a writer answers: nothing absent starves it."""
 
 import asyncio
 import os

@@ -1,0 +1,192 @@
+"""One open serial line: a thread that opens, reads and closes the port, and hands its frames to the event loop.
+
+The only importer of pyserial. One thread owns the port from open to close, so that a port is never closed under a
+read, and an open that is given up half-way still closes what it opened.
+"""
+
+import asyncio
+import contextlib
+import errno
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+import serial
+
+from contracts.errors import LinkError, SetupError
+from drivers.serial.framing import Frame, Framer
+from drivers.serial.settings import SerialConnect, SerialSettings
+
+_POLL_S = 0.1
+"""How often the reader looks whether it should end, and whether the line fell silent."""
+_WRITE_TIMEOUT_S = 5.0
+_BACKLOG = 1000
+"""Frames nobody took yet; with this many the reader stops reading, so that flow control can hold the machine."""
+
+
+class Line:
+    """``opened()`` once, then ``write()`` at will, then ``close()``. The callbacks run in the event loop."""
+
+    def __init__(
+        self,
+        settings: SerialSettings,
+        name: str,
+        backlog: Callable[[], int],
+        on_frame: Callable[[Frame, datetime], None],
+        on_lost: Callable[[Exception], None],
+    ) -> None:
+        self._settings = settings
+        self._backlog = backlog
+        self._on_frame = on_frame
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._ended = asyncio.Event()
+        self._stop = threading.Event()
+        self._port: serial.Serial | None = None
+        self._using_port = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    async def opened(self) -> None:
+        """Open the port and begin to read. Raises what pyserial raises: OSError, ValueError or termios.error."""
+        self._thread.start()
+        await self._opened
+
+    async def write(self, data: bytes) -> None:
+        """Send it all. Raises OSError."""
+        await asyncio.to_thread(self._write, data)
+
+    async def close(self) -> None:
+        """End the thread; the port is free afterwards. Never raises."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            await self._ended.wait()
+            self._thread.join()
+
+    def _write(self, data: bytes) -> None:
+        with self._using_port:
+            if self._port is None:
+                raise serial.PortNotOpenError
+            self._port.write(data)
+
+    def _run(self) -> None:
+        error: Exception | None = None
+        port: serial.Serial | None = None
+        try:
+            port = _open(self._settings)
+            with self._using_port:
+                self._port = port
+            self._tell(self._report_open)
+            self._listen(port)
+        except Exception as failure:  # noqa: BLE001 - a thread has nobody above it: the loop is told, and raises it
+            error = failure
+        finally:
+            with self._using_port:
+                self._port = None
+                if port is not None:
+                    _close(port)
+            self._tell(self._report_end, error)
+
+    def _listen(self, port: serial.Serial) -> None:
+        framer = Framer(self._settings.frame)
+        timeout_s = self._settings.frame.timeout
+        heard = time.monotonic()
+        reason = "the station closed the port"
+        try:
+            while not self._stop.is_set():
+                if first := port.read(1):
+                    self._hand_on(framer.feed(first))
+                    self._hand_on(framer.feed(port.read(port.in_waiting)))
+                    heard = time.monotonic()
+                elif framer.pending and time.monotonic() - heard >= timeout_s:
+                    self._hand_on(framer.flush(f"silence for {timeout_s:g} s"))
+                while self._backlog() >= _BACKLOG and not self._stop.wait(_POLL_S):
+                    heard = time.monotonic()
+        except OSError:
+            reason = "the link was lost in the middle of it"
+            raise
+        finally:
+            self._hand_on(framer.flush(reason))
+
+    def _hand_on(self, frames: Iterable[Frame]) -> None:
+        for frame in frames:
+            self._tell(self._on_frame, frame, datetime.now(UTC))
+
+    def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(callback, *arguments)
+
+    def _report_open(self) -> None:
+        if not self._opened.done():
+            self._opened.set_result(None)
+
+    def _report_end(self, error: Exception | None) -> None:
+        self._ended.set()
+        if error is None:
+            return
+        if self._opened.done():
+            self._on_lost(error)
+        else:
+            self._opened.set_exception(error)
+
+
+def _open(settings: SerialSettings) -> serial.Serial:
+    connect = settings.connect
+    port: serial.Serial = serial.serial_for_url(connect.address, do_not_open=True)
+    port.baudrate = connect.baudrate
+    port.bytesize = connect.bytesize
+    port.parity = connect.parity
+    port.stopbits = connect.stopbits
+    port.xonxoff = connect.flow_control == "xonxoff"
+    port.rtscts = connect.flow_control == "rtscts"
+    port.timeout = min(_POLL_S, settings.frame.timeout)
+    if not connect.address.startswith("rfc2217:"):  # pyserial has no write timeout there
+        port.write_timeout = _WRITE_TIMEOUT_S
+    if connect.port is not None:
+        port.exclusive = True
+    port.open()
+    return port
+
+
+def _close(port: serial.Serial) -> None:
+    # pyserial's socket:// leaves its socket to the garbage collector when the other side has gone first.
+    connection = getattr(port, "_socket", None)
+    with contextlib.suppress(OSError):
+        port.close()
+    if connection is not None:
+        connection.close()
+
+
+def open_error(error: Exception, machine: str, connect: SerialConnect) -> LinkError | SetupError:
+    """What a failure to open means: try again, or have someone change something."""
+    where = f"machine {machine}: serial port {connect.address}"
+    if connect.url is not None:
+        return LinkError(f"{where} cannot be reached: {error}; check host and port, and that the serial server is on")
+    cause = error.__context__ if isinstance(error.__context__, termios.error) else error
+    code = cause.args[0] if cause.args else None
+    if code in (errno.EACCES, errno.EPERM):
+        return SetupError(
+            f"{where} may not be used: permission denied; add the agent's user to the group dialout "
+            "(usermod -aG dialout USER) and start the agent again"
+        )
+    if code in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
+        return LinkError(
+            f"{where} is not there: check that the adapter is plugged in and that connect.port is right; "
+            "ls -l /dev/serial/by-id shows the ports there are"
+        )
+    if code in (errno.EAGAIN, errno.EBUSY):
+        return LinkError(
+            f"{where} is in use: close the other program on it, or give each machine a port of its own (connect.port)"
+        )
+    if code in (errno.ENOTTY, errno.EISDIR, errno.EINVAL) or isinstance(error, ValueError):
+        return SetupError(f"{where} is no serial port, or cannot work with these line settings: {error}; check connect")
+    return LinkError(f"{where} cannot be opened: {error}")
+
+
+def lost_error(error: Exception, machine: str, connect: SerialConnect) -> LinkError:
+    """The link of an open port broke."""
+    return LinkError(
+        f"machine {machine}: serial port {connect.address} was lost: {error}; check the cable and the adapter"
+    )
