@@ -35,7 +35,7 @@ def validate(message: Message, topics: StationTopics) -> Arrival:
     reason = _foreign(whole, message, topics)
     if reason is not None:
         return _refuse(message, topics, reason)
-    if any(_impossible(item.record, topics) for item in whole.records):
+    if "v" not in whole.model_fields_set or any(_impossible(item.record, topics) for item in whole.records):
         return _piecewise(message, topics)
     return Arrival(
         whole.stream_id,

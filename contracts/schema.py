@@ -6,6 +6,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -15,7 +16,7 @@ from contracts.facts import decision_adapter
 from contracts.record import ProcessRecord
 
 FOLDER = Path(__file__).parent / "schema"
-_PUBLISHED = {
+_PUBLISHED: dict[str, TypeAdapter[Any]] = {
     "records": TypeAdapter(RecordsMessage),
     "commit": TypeAdapter(Commit),
     "birth": TypeAdapter(Birth),

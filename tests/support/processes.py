@@ -9,8 +9,9 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 STOP_S = 10.0
 _LINE_LIMIT = 1024 * 1024
@@ -30,23 +31,35 @@ class Process:
         self._env = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
         self._cwd = cwd
         self._process: asyncio.subprocess.Process | None = None
+        self._pipe: asyncio.ReadTransport | None = None
         self._reading: asyncio.Task[None] | None = None
         self._news = asyncio.Condition()
         self._is_quiet = False
         self.output: list[str] = []
 
     async def __aenter__(self) -> Self:
-        self._process = await asyncio.create_subprocess_exec(
-            *self._command,
-            cwd=self._cwd,
-            env=self._env,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            limit=_LINE_LIMIT,
+        loop = asyncio.get_running_loop()
+        ours, theirs = os.pipe()
+        reader = asyncio.StreamReader(limit=_LINE_LIMIT)
+        self._pipe, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", buffering=0)
         )
-        self._reading = asyncio.create_task(self._read())
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                cwd=self._cwd,
+                env=self._env,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=theirs,
+                start_new_session=True,
+            )
+        except BaseException:
+            self._pipe.close()
+            raise
+        finally:
+            os.close(theirs)
+        self._reading = asyncio.create_task(self._read(reader))
         return self
 
     async def __aexit__(
@@ -122,29 +135,29 @@ class Process:
         assert self._process is not None, "used outside of its async with block"
         return self._process
 
-    async def _read(self) -> None:
-        stdout = self._running().stdout
-        assert stdout is not None
+    async def _read(self, reader: asyncio.StreamReader) -> None:
         try:
-            async for line in stdout:
+            async for line in reader:
                 self.output.append(line.decode(errors="replace").rstrip("\n"))
-                async with self._news:
-                    self._news.notify_all()
+                await self._tell()
         finally:
             self._is_quiet = True
-            async with self._news:
-                self._news.notify_all()
+            await self._tell()
+
+    async def _tell(self) -> None:
+        async with self._news:
+            self._news.notify_all()
 
     async def _finish_reading(self) -> None:
-        """Wait for the end of its output; a grandchild that left the group may hold the pipe, so not for ever."""
+        """Take in its last words; a grandchild that left the group may hold the pipe open, so not for ever."""
         assert self._reading is not None
         await asyncio.wait([self._reading], timeout=1.0)
-        if not self._reading.done():
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
-            self._running()._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - no public way to let go
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
+        if self._pipe is not None:
+            self._pipe.close()
 
-    async def _first[T](self, pick: Callable[[str], T | None], name: str, since: int, timeout_s: float) -> T:
+    async def _first(self, pick: Callable[[str], T | None], name: str, since: int, timeout_s: float) -> T:
         position = since
         try:
             async with asyncio.timeout(timeout_s), self._news:

@@ -1,0 +1,162 @@
+"""The outbox: what is kept, in which order, and what survives."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from agent.cycles import Cursor
+from agent.outbox import Outbox
+from contracts.envelope import Commit
+from contracts.errors import SetupError, StoreError
+from contracts.record import ProcessRecord
+from tests.support.records import record
+
+
+@pytest.fixture
+async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
+    box = Outbox(tmp_path / "outbox.db")
+    box.open()
+    yield box
+    box.close()
+
+
+def commit_of(stream_id: str, up_to: int, *ranges: tuple[int, int]) -> Commit:
+    return Commit(stream_id=stream_id, epoch="e", committed_seq=up_to, ranges=ranges, at=datetime.now(UTC))
+
+
+async def waiting(outbox: Outbox) -> list[int]:
+    return [row.seq for row in await outbox.unsettled(0, max_rows=1000, max_bytes=10**7)]
+
+
+async def test_numbers_rise_without_gaps_also_when_many_write_at_once(outbox: Outbox) -> None:
+    seqs = await asyncio.gather(*(outbox.append(record(n)) for n in range(1, 301)))
+    assert sorted(seqs) == list(range(1, 301))
+    rows = await outbox.unsettled(0, max_rows=1000, max_bytes=10**7)
+    assert [row.seq for row in rows] == list(range(1, 301))
+    assert ProcessRecord.model_validate_json(rows[0].body).station == "P03-A"
+
+
+async def test_a_record_and_its_cursor_are_kept_together(outbox: Outbox) -> None:
+    await outbox.append(record(5), Cursor("tester", 5))
+    assert await outbox.cursor("tester") == Cursor("tester", 5)
+    assert await outbox.cursor("other") is None
+    await outbox.keep_cursor(Cursor("tester", "A", 3))
+    assert await outbox.cursor("tester") == Cursor("tester", "A", 3)
+
+
+async def test_another_life_continues_where_the_last_ended(tmp_path: Path) -> None:
+    first = Outbox(tmp_path / "outbox.db")
+    first.open()
+    stream = (await first.state()).stream_id
+    await first.append(record(1), Cursor("tester", 1))
+    first.close()
+    second = Outbox(tmp_path / "outbox.db")
+    second.open()
+    assert (await second.state()).stream_id == stream
+    assert await second.append(record(2)) == 2
+    assert await second.cursor("tester") == Cursor("tester", 1)
+    second.close()
+
+
+async def test_only_what_central_has_is_settled(outbox: Outbox) -> None:
+    stream = (await outbox.state()).stream_id
+    for number in range(1, 8):
+        await outbox.append(record(number))
+    await outbox.settle(commit_of(stream, 2, (5, 6)))
+    assert await waiting(outbox) == [3, 4, 7]
+
+
+async def test_a_central_that_was_restored_takes_settling_back(outbox: Outbox) -> None:
+    stream = (await outbox.state()).stream_id
+    for number in range(1, 6):
+        await outbox.append(record(number))
+    await outbox.settle(commit_of(stream, 5))
+    assert await waiting(outbox) == []
+    await outbox.settle(commit_of(stream, 2, (4, 4)))
+    assert await waiting(outbox) == [3, 5]
+
+
+async def test_a_batch_keeps_within_its_bounds_but_is_never_empty(outbox: Outbox) -> None:
+    for number in range(1, 6):
+        await outbox.append(record(number))
+    assert len(await outbox.unsettled(0, max_rows=3, max_bytes=10**7)) == 3
+    assert len(await outbox.unsettled(0, max_rows=100, max_bytes=1)) == 1
+
+
+async def test_pruning_forgets_settled_rows_alone_and_no_number_comes_twice(tmp_path: Path) -> None:
+    box = Outbox(tmp_path / "outbox.db")
+    box.open()
+    stream = (await box.state()).stream_id
+    for number in range(1, 4):
+        await box.append(record(number))
+    await box.settle(commit_of(stream, 3))
+    assert await box.prune(0) == 3
+    box.close()
+    again = Outbox(tmp_path / "outbox.db")
+    again.open()
+    assert await again.append(record(4)) == 4
+    assert await again.prune(0) == 0
+    again.close()
+
+
+async def test_a_new_stream_takes_along_what_is_unsettled(outbox: Outbox) -> None:
+    old = (await outbox.state()).stream_id
+    for number in range(1, 5):
+        await outbox.append(record(number))
+    await outbox.settle(commit_of(old, 2))
+    new = await outbox.mint_stream()
+    assert new != old
+    assert await waiting(outbox) == [1, 2]
+    state = await outbox.state()
+    assert (state.stream_id, state.last_seq, state.oldest_available) == (new, 2, 1)
+
+
+async def test_a_parked_record_stays_and_is_counted(outbox: Outbox) -> None:
+    await outbox.append(record(1))
+    await outbox.append(record(2))
+    await outbox.park(1, "too large")
+    assert await waiting(outbox) == [2]
+    assert (await outbox.state()).parked == 1
+
+
+async def test_one_outbox_has_one_agent(tmp_path: Path) -> None:
+    first = Outbox(tmp_path / "outbox.db")
+    first.open()
+    await first.append(record(1))
+    second = Outbox(tmp_path / "outbox.db")
+    with pytest.raises(SetupError, match="another agent"):
+        second.open()
+    first.close()
+
+
+async def test_a_disk_that_refuses_keeps_nothing_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    box = Outbox(path)
+    box.open()
+    await box.append(record(1))
+    page_limit = f"PRAGMA max_page_count={_pages(box)}"
+    await box._run(lambda connection: connection.execute(page_limit).fetchall())
+    refused = 0
+    for number in range(2, 60):
+        try:
+            await box.append(record(number), Cursor("tester", number))
+        except StoreError:
+            refused += 1
+    assert refused > 0
+    state = await box.state()
+    assert state.last_seq == len(await waiting(box)), "a refused record has no number"
+    await box._run(lambda connection: connection.execute("PRAGMA max_page_count=1000000").fetchall())
+    assert await box.append(record(99)) == state.last_seq + 1
+    box.close()
+    with pytest.raises(StoreError, match="closed"):
+        await box.append(record(100))
+
+
+def _pages(box: Outbox) -> int:
+    connection: sqlite3.Connection | None = box._connection
+    assert connection is not None
+    return int(connection.execute("PRAGMA page_count").fetchone()[0])
