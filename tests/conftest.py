@@ -1,6 +1,56 @@
-"""Fixtures that every folder of tests may ask for; nothing starts until one does."""
+"""What holds for every test: a real end (no task, no thread left behind) and an end in time."""
 
-from tests.support.postgres import postgres_cluster, postgres_url
-from tests.support.stores import new_database, store
+import asyncio
+import inspect
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Generator
 
-__all__ = ["new_database", "postgres_cluster", "postgres_url", "store"]
+import pytest
+from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["pytester", "tests.support.postgres"]
+
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("default"), max_examples=300, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+GRACE_S = 2.0
+_THREADS = pytest.StashKey[set[threading.Thread]]()
+
+
+@pytest.fixture(autouse=True)
+def ends_its_tasks(request: pytest.FixtureRequest) -> None:
+    """Every coroutine test is watched for tasks it leaves; set up before its other fixtures, looked at after them."""
+    if inspect.iscoroutinefunction(getattr(request, "function", None)):
+        request.getfixturevalue("no_task_left")
+
+
+@pytest.fixture
+async def no_task_left() -> AsyncIterator[None]:
+    """Fails the test whose tasks still run after it: an owner forgot to cancel or await them."""
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    if left:
+        _, pending = await asyncio.wait(left, timeout=GRACE_S)
+        assert not pending, f"tasks left running: {sorted(repr(task) for task in pending)}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    before: set[threading.Thread] = set(threading.enumerate())
+    item.stash[_THREADS] = before
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """Fails the test whose threads still run after its fixtures and its event loop have ended."""
+    yield
+    deadline = time.monotonic() + GRACE_S
+    while left := {thread for thread in threading.enumerate() if thread.is_alive()} - item.stash[_THREADS]:
+        if time.monotonic() > deadline:
+            pytest.fail(f"threads left running: {sorted(thread.name for thread in left)}", pytrace=False)
+        next(iter(left)).join(0.05)
