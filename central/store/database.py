@@ -117,7 +117,7 @@ class Database:
             raise SetupError(f"database {self.url.database}: {error}; check the folder of DATABASE_URL") from error
 
     def _name(self, connection: sa.Connection, author: Author) -> None:
-        text = json.dumps({key: value for key, value in asdict(author).items() if value is not None})
+        text = to_json({key: value for key, value in asdict(author).items() if value is not None})
         if self.sqlite:
             connection.info["author"].text = text
         else:

@@ -105,12 +105,12 @@ def _refold_lots(connection: sa.Connection, touched: Touched, limits: RouteLimit
     model_ids = ids_of(
         connection,
         product_models.c.model_code,
-        {name_of(state.product_model) for state in states.values() if state.product_model is not None},
+        {name_of(state.product_model) for state in states.values() if state.product_model},
     )
     changed: list[Row] = []
     for number, state in states.items():
         row = rows[number]
-        model = None if state.product_model is None else model_ids[name_of(state.product_model)]
+        model = model_ids.get(name_of(state.product_model or ""))
         derived = {"product_model_id": model, **_lot_columns(state)}
         if any(row[column] != value for column, value in derived.items()):
             changed.append({**derived, "its_id": row["id"], **_changed_by(touched[number], now)})

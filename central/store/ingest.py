@@ -164,8 +164,9 @@ class Ingestion:
 
     def _withdraw(self, topic: str, key: FactKey) -> None:
         mine = (process_data.c.stream_id == key[0]) & (process_data.c.seq == key[1])
-        text: str = self._connection.execute(sa.select(process_data.c.record).where(mine)).scalar_one()
-        self._entries.append(Entry(topic, key[0], key[1], key[1], OTHER_CONTENT, text.encode()))
+        text = self._connection.execute(sa.select(process_data.c.record).where(mine)).scalar_one_or_none()
+        if text is not None:  # a row taken out by hand must not stop the stream
+            self._entries.append(Entry(topic, key[0], key[1], key[1], OTHER_CONTENT, text.encode()))
         self._connection.execute(sa.delete(process_data).where(mine))
         empty = {name: value for name, value in tombstone(*key).items() if name not in ("stream_id", "seq")}
         self._connection.execute(

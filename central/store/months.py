@@ -16,14 +16,14 @@ class Months:
         self._there: dict[str, set[date]] = {process_data.name: set(), audit_logs.name: set()}
 
     def provide(self, moments: Iterable[datetime]) -> None:
-        """Make the partitions for records of these moments, and those of the audit trail for now and next month."""
+        """Make the partitions for records of these moments, and ahead of time this month's and the next."""
         if self._database.sqlite:
             return
         this_month = month_of(datetime.now(UTC))
-        audited = set() if this_month is None else {this_month, next_month(this_month)}
+        ahead = set() if this_month is None else {this_month, next_month(this_month)}
         needed = {
-            process_data.name: {month for month in map(month_of, moments) if month is not None},
-            audit_logs.name: audited,
+            process_data.name: ahead | {month for month in map(month_of, moments) if month is not None},
+            audit_logs.name: ahead,
         }
         for table, months in needed.items():
             missing = months - self._there[table]

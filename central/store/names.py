@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from central.store.rows import Row, product_model_of, username_of
+from central.store.rows import Row, name_of, product_model_of, username_of
 from central.store.statements import insert_once, rows_where
 from central.store.tables import lots, product_models, serials, users
 from contracts.facts import AnyDecision, LotCreated
@@ -44,8 +44,8 @@ class Names:
 
     def of_decision(self, key: FactKey, decision: AnyDecision, serial_number: str | None, lot: str | None) -> None:
         """Note what a decision names."""
-        if isinstance(decision, LotCreated) and decision.product_model is not None:
-            self.product_models.setdefault(decision.product_model, key)
+        if isinstance(decision, LotCreated) and (model := name_of(decision.product_model or "")):
+            self.product_models.setdefault(model, key)
         self.of_unit(key, serial_number, lot)
 
     def of_unit(self, key: FactKey, serial_number: str | None, lot_number: str | None) -> None:

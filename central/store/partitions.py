@@ -11,6 +11,7 @@ FIRST_YEAR, LAST_YEAR = 2020, 2049
 The bounds are fixed, not counted from now, so that a record belongs to the same partition whenever it arrives.
 """
 
+_PATIENCE_S = 2
 _CREATING = 0x6E6575726F687562  # an advisory lock: two processes do not make the same partition at once
 
 
@@ -28,9 +29,11 @@ def next_month(month: date) -> date:
 def create_partitions(connection: sa.Connection, table: str, months: Iterable[date]) -> None:
     """Make the partitions of ``table`` for these months where they are missing.
 
-    Takes a lock that waits for every transaction on the table: call it in a transaction of its own. A month whose
-    rows are already in the default partition stays there.
+    Takes a lock that waits for every transaction on the table, and makes later ones wait behind it: call it in a
+    transaction of its own; it gives up with LinkError after two seconds. A month whose rows are already in the
+    default partition stays there.
     """
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_PATIENCE_S}s'")
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATING)))
     for month in sorted(set(months)):
         name = f"{table}_{month:%Y_%m}"

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from contracts.criteria import Outcome
-from contracts.facts import AnyDecision, decision_adapter
+from contracts.facts import AnyDecision, HoldPlaced, HoldReleased, decision_adapter
 from contracts.identity import lot_parts
 from contracts.record import DataLevel, Part, ProcessRecord, canonical
 from contracts.route_model import UnitDecision, UnitRecord
@@ -50,6 +50,11 @@ def username_of(record: ProcessRecord) -> str:
 def product_model_of(record: ProcessRecord) -> str | None:
     """The product model's code, None when the record names none."""
     return name_of(record.product_model or "") or None
+
+
+def hold_of(decision: AnyDecision) -> str | None:
+    """The hold a decision places or releases."""
+    return name_of(decision.hold_id) if isinstance(decision, HoldPlaced | HoldReleased) else None
 
 
 def impossible(record: ProcessRecord) -> str | None:

@@ -13,7 +13,7 @@ from central.store.folding import named_by, refold
 from central.store.ingest import Ingestion
 from central.store.ledger import Claim, Place, claim_streams, find, keep
 from central.store.months import Months
-from central.store.rows import Row, started_at
+from central.store.rows import Row, hold_of, started_at
 from central.store.tables import facts, store_meta, streams
 from contracts.envelope import Birth, Commit
 from contracts.errors import DataError, SetupError
@@ -110,7 +110,7 @@ class Store:
                 "digest": sha256(body.encode()).hexdigest(),
                 "serial_number": serial_number,
                 "lot_number": lot_number,
-                "hold_id": getattr(decision, "hold_id", None),
+                "hold_id": hold_of(decision),
                 "body": body,
                 "received_at": now,
             }
@@ -182,7 +182,7 @@ def _about(connection: sa.Connection, decision: AnyDecision) -> tuple[str | None
     lot_number: str | None = getattr(decision, "lot_number", None)
     if isinstance(decision, HoldReleased) and serial_number is None and lot_number is None:
         placed = sa.select(facts.c.serial_number, facts.c.lot_number).where(
-            facts.c.hold_id == decision.hold_id, facts.c.kind == "hold_placed"
+            facts.c.hold_id == hold_of(decision), facts.c.kind == "hold_placed"
         )
         row = connection.execute(placed.order_by(facts.c.seq).limit(1)).one_or_none()
         return (None, None) if row is None else (row.serial_number, row.lot_number)

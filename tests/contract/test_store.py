@@ -149,6 +149,14 @@ def test_a_disputed_number_stays_disputed_and_its_contents_are_kept_once(store: 
     assert rows(store, "process_data") == []
 
 
+def test_a_conflict_with_a_row_taken_out_by_hand_stops_nothing(store: Store) -> None:
+    store.ingest([delivery([(1, record())])])
+    with store.database.writing() as connection:
+        connection.execute(sa.text("DELETE FROM process_data"))
+    result = store.ingest([delivery([(1, record(outcome="FAIL"))])])
+    assert (result.conflicts, result.quarantined) == (1, 1)
+
+
 def test_numbers_out_of_order_are_told_as_ranges_until_the_gap_closes(store: Store) -> None:
     sparse = store.ingest([delivery([(seq, record(completed_at=minutes(seq))) for seq in (2, 3, 7)])])
     assert (only_commit(sparse).committed_seq, only_commit(sparse).ranges) == (0, ((2, 3), (7, 7)))

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from central.store import Arrival, Store
-from contracts.facts import HoldPlaced, HoldReleased, LotClosed, LotCreated, ReworkAuthorised, UnitScrapped
+from contracts.facts import AnyDecision, HoldPlaced, HoldReleased, LotClosed, LotCreated, ReworkAuthorised, UnitScrapped
 from contracts.processes import PROCESSES
 from contracts.record import ProcessRecord
 from tests.support.stores import LOT, MORNING, NewDatabase, delivery, minutes, record, reject, rows
@@ -90,7 +90,7 @@ def _batches(items: list[Arrival], sizes: list[int]) -> Iterator[list[Arrival]]:
 
 
 def test_an_empty_database_is_rebuilt_from_the_same_facts(new_database: NewDatabase) -> None:
-    decisions = [
+    decisions: list[AnyDecision] = [
         LotCreated(author="park", decided_at=MORNING, reason="order 7", lot_number=LOT, product_model="WR-1"),
         ReworkAuthorised(
             author="park", decided_at=minutes(9), reason="sensor", serial_number="SN-001", return_to=PROCESSES[1].code
@@ -170,6 +170,20 @@ def test_a_closed_lot_keeps_late_work(store: Store) -> None:
     late = store.ingest([delivery([(2, record(completed_at=minutes(50), serial_number="SN-LATE"))])])
     assert late.inserted == 1
     assert len(store.canonical_rows()["process_data"]) == 2
+    [lot] = store.canonical_rows()["lots"]
+    assert lot["status"] == "CLOSED"
+    assert [e["serial_number"] for e in lot["exceptions"] if e["code"] == "WORK_AFTER_CLOSED"] == ["SN-LATE"]
+
+
+def test_a_text_of_a_decision_that_a_column_cannot_hold_stops_nothing(store: Store) -> None:
+    strange: list[AnyDecision] = [
+        LotCreated(author="p\x00", decided_at=MORNING, reason="r\x00", lot_number=LOT, product_model="\x00" * 300),
+        LotCreated(author="p", decided_at=MORNING, reason="r", lot_number=OTHER_LOT, product_model=" "),
+        HoldPlaced(author="p", decided_at=MORNING, reason="\x00", hold_id="h\x00", lot_number=LOT),
+        HoldReleased(author="p", decided_at=minutes(1), reason="r", hold_id="h\x00"),
+    ]
+    assert [store.add_decision(decision) for decision in strange] == [1, 2, 3, 4]
+    assert [lot["on_hold"] for lot in store.canonical_rows()["lots"]] == [False, False]
 
 
 @pytest.mark.parametrize("decided", [1, 2])

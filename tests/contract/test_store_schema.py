@@ -13,8 +13,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from central.store import Author, Store, schema
+from central.store.errors import translated
 from central.store.tables import BUSINESS_TABLES, NOT_AUDITED, metadata, product_models, users
-from contracts.errors import LinkError, NeuroHubError, SetupError, StoreError
+from contracts.errors import DataError, LinkError, NeuroHubError, SetupError, StoreError
 from contracts.facts import LotCreated
 from contracts.processes import PROCESSES
 from tests.support.postgres import Cluster
@@ -240,6 +241,35 @@ def test_an_address_that_does_not_work_says_what_to_do_and_no_password(
     with pytest.raises(error, match=says) as raised:
         Store(url).check_schema() if "proc" not in url else Store(url).migrate()
     assert "hush" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("cause", "error"),
+    [
+        (psycopg.errors.DiskFull("disk full"), StoreError),
+        (psycopg.errors.SerializationFailure("try again"), LinkError),
+        (psycopg.errors.DeadlockDetected("try again"), LinkError),
+        (psycopg.errors.AdminShutdown("going down"), LinkError),
+        (psycopg.errors.InsufficientPrivilege("not yours"), SetupError),
+        (psycopg.errors.InvalidPassword("hush is wrong"), SetupError),
+        (psycopg.OperationalError("password authentication failed: hush"), SetupError),
+        (psycopg.errors.NumericValueOutOfRange("too large"), DataError),
+        (psycopg.errors.UniqueViolation("there already"), StoreError),
+        (psycopg.InterfaceError("misused"), StoreError),
+        (OverflowError("too large"), DataError),
+        (RuntimeError("else"), StoreError),
+    ],
+)
+def test_an_error_of_the_database_says_whether_to_try_again(cause: Exception, error: type[NeuroHubError]) -> None:
+    found = translated(sa.exc.DBAPIError("SELECT 1", {}, cause), sa.make_url("postgresql://me:hush@db/x"))
+    assert type(found) is error
+    assert "hush" not in str(found)
+
+
+def test_waiting_for_a_connection_in_vain_is_worth_trying_again() -> None:
+    url = sa.make_url("postgresql://me:hush@db/x")
+    assert type(translated(sa.exc.TimeoutError("pool limit"), url)) is LinkError
+    assert type(translated(sa.exc.InvalidRequestError("no row"), url)) is StoreError
 
 
 def test_a_file_that_is_no_database_is_a_mistake_of_the_set_up(tmp_path: Path) -> None:
