@@ -39,10 +39,14 @@ class Row:
 
 @dataclass(frozen=True)
 class StreamState:
-    """What the outbox holds of its present stream. ``oldest_available`` is 0 when nothing is held."""
+    """What the outbox holds of its present stream. ``oldest_available`` is 0 when nothing is held.
+
+    ``sent`` is the highest seq that may have been sent: what central knows above it did not come from this file.
+    """
 
     stream_id: str
     last_seq: int
+    sent: int
     oldest_available: int
     unsettled: int
     parked: int
@@ -65,7 +69,10 @@ class Outbox:
         self._connection: sqlite3.Connection | None = None
         self._stream = 0
         self._next_seq = 0
+        self._sent = 0
         self._closing = False
+        self.live = False
+        """True while the uplink sends each record at once: it is then marked as sent in its own commit."""
 
     def open(self) -> None:
         """Create or open the file and start the writer. Raises SetupError when the place cannot be used."""
@@ -115,6 +122,8 @@ class Outbox:
             )
             if cursor is not None:
                 _keep_cursor(connection, cursor)
+            if self.live:
+                self._mark_sent(connection, self._next_seq)
             return self._next_seq
 
         return await self._run(work)
@@ -146,7 +155,7 @@ class Outbox:
                 " coalesce(sum(parked IS NOT NULL), 0) FROM records WHERE stream = ?",
                 (self._stream,),
             ).fetchone()
-            return StreamState(stream_id, self._next_seq, oldest, unsettled, parked)
+            return StreamState(stream_id, self._next_seq, self._sent, oldest, unsettled, parked)
 
         return await self._run(work)
 
@@ -203,11 +212,26 @@ class Outbox:
             )
         )
 
-    async def mint_stream(self) -> str:
-        """Begin a new stream; what is unsettled moves into it, numbered from 1. Returns the new stream's id."""
+    async def mark_sent(self, up_to: int) -> None:
+        """Keep, before sending, that records up to here may have been sent. Raises StoreError."""
+        if up_to > self._sent:
+            await self._run(lambda connection: self._mark_sent(connection, up_to))
+
+    async def mint_stream(self, commit: Commit) -> str:
+        """Begin a new stream, because central knows more of the present one than was ever sent from this file.
+
+        What may have been sent and central has is settled; everything else that is unsettled moves into the new
+        stream, numbered from 1. Returns the new stream's id.
+        """
 
         def work(connection: sqlite3.Connection) -> str:
-            old = self._stream
+            old, sent = self._stream, self._sent
+            for first, last in ((1, commit.committed_seq), *commit.ranges):
+                connection.execute(
+                    "UPDATE records SET settled_at = ?"
+                    " WHERE stream = ? AND seq BETWEEN ? AND ? AND seq <= ? AND settled_at IS NULL",
+                    (_now(), old, first, last, sent),
+                )
             self._new_stream(connection)
             waiting = connection.execute(
                 "SELECT seq FROM records WHERE stream = ? AND settled_at IS NULL ORDER BY seq", (old,)
@@ -263,13 +287,13 @@ class Outbox:
                 return
 
     def _commit(self, connection: sqlite3.Connection, group: Sequence[_Change]) -> None:
-        before = self._stream, self._next_seq
+        before = self._stream, self._next_seq, self._sent
         try:
             connection.execute("BEGIN")
             results = [change.work(connection) for change in group]
             connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  # whatever it was, nothing is kept: whoever waits must hear it
-            self._stream, self._next_seq = before
+            self._stream, self._next_seq, self._sent = before
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             failure = StoreError(f"outbox {self._path}: {error}")
@@ -278,14 +302,18 @@ class Outbox:
             return
         _answer(group, lambda done, result: done.set_result(result), results)
 
+    def _mark_sent(self, connection: sqlite3.Connection, up_to: int) -> None:
+        self._sent = max(self._sent, up_to)
+        connection.execute("UPDATE streams SET sent = ? WHERE id = ?", (self._sent, self._stream))
+
     def _load_stream(self, connection: sqlite3.Connection) -> None:
         row = connection.execute("SELECT max(id) FROM streams").fetchone()
         if row[0] is None:
             self._new_stream(connection)
         else:
             self._stream = row[0]
-        (self._next_seq,) = connection.execute(
-            "SELECT max(last_seq, coalesce((SELECT max(seq) FROM records WHERE stream = streams.id), 0))"
+        self._next_seq, self._sent = connection.execute(
+            "SELECT max(last_seq, coalesce((SELECT max(seq) FROM records WHERE stream = streams.id), 0)), sent"
             " FROM streams WHERE id = ?",
             (self._stream,),
         ).fetchone()
@@ -296,7 +324,7 @@ class Outbox:
         )
         assert inserted.lastrowid is not None
         self._stream = inserted.lastrowid
-        self._next_seq = 0
+        self._next_seq = self._sent = 0
 
 
 def _answer(

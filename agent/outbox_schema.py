@@ -1,6 +1,7 @@
 """The outbox's tables, grown by sqlite-utils migrations.
 
-``streams``: one row per stream this file ever had, the last one is in use. ``records``: numbered in their stream;
+``streams``: one row per stream this file ever had, the last one is in use; ``sent`` is the highest seq that may have
+left this file. ``records``: numbered in their stream;
 settled once central has committed them; parked when they cannot be sent. ``cursors``: the last cycle of each
 machine that was kept.
 """
@@ -13,10 +14,10 @@ migrations = Migrations("neurohub-outbox")
 @migrations()
 def create(db: Database) -> None:
     db.table("streams").create(
-        {"id": int, "stream_id": str, "minted_at": str, "last_seq": int},
+        {"id": int, "stream_id": str, "minted_at": str, "last_seq": int, "sent": int},
         pk="id",
-        not_null={"stream_id", "minted_at", "last_seq"},
-        defaults={"last_seq": 0},
+        not_null={"stream_id", "minted_at", "last_seq", "sent"},
+        defaults={"last_seq": 0, "sent": 0},
     )
     db.table("records").create(
         {

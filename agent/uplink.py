@@ -102,6 +102,7 @@ class Uplink:
                     raise end
             await self._goodbye(session)
         finally:
+            self._outbox.live = False
             await session.close()
 
     async def _goodbye(self, session: Session) -> None:
@@ -144,9 +145,9 @@ class Uplink:
         if commit.stream_id != self._stream_id:
             return
         state = await self._outbox.state()
-        if commit.highest > state.last_seq:
+        if commit.highest > state.sent:
             # An older image of this outbox was restored: its next numbers are taken already.
-            self._stream_id = await self._outbox.mint_stream()
+            self._stream_id = await self._outbox.mint_stream(commit)
             log.error("central knows more of this stream than the outbox: new stream", stream_id=self._stream_id)
             self._commit = None
             self._sent_up_to = 0
@@ -162,6 +163,7 @@ class Uplink:
             self._sent_up_to = commit.committed_seq
         if before is None or (commit.committed_seq, commit.ranges) != (before.committed_seq, before.ranges):
             self._progress_at = time.monotonic()
+        self._outbox.live = True
         self._more.set()
 
     # -- records out -------------------------------------------------------------------------------------------------
@@ -191,6 +193,7 @@ class Uplink:
         if len(rows) == 1 and len(rows[0].body) > MAX_MESSAGE_BYTES - HEADER_BYTES:
             await self._park(rows[0])
             return True
+        await self._outbox.mark_sent(rows[-1].seq)
         header = RecordsHeader(
             site=self._station.site,
             line=self._station.line,

@@ -40,8 +40,7 @@ async def no_task_left() -> AsyncIterator[None]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
-    before: set[threading.Thread] = set(threading.enumerate())
-    item.stash[_THREADS] = before
+    item.stash[_THREADS] = set(threading.enumerate())
     return (yield)
 
 
@@ -49,8 +48,9 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     """Fails the test whose threads still run after its fixtures and its event loop have ended."""
     yield
+    before = item.stash[_THREADS]
     deadline = time.monotonic() + GRACE_S
-    while left := {thread for thread in threading.enumerate() if thread.is_alive()} - item.stash[_THREADS]:
+    while left := set(threading.enumerate()) - before:
         if time.monotonic() > deadline:
             pytest.fail(f"threads left running: {sorted(thread.name for thread in left)}", pytrace=False)
         next(iter(left)).join(0.05)

@@ -1,8 +1,11 @@
 """Central's state is a function of the set of records: any order, repetition and interleaving gives the same rows."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -13,10 +16,12 @@ from central.store import Arrival, Store
 from contracts.facts import AnyDecision, HoldPlaced, HoldReleased, LotClosed, LotCreated, ReworkAuthorised, UnitScrapped
 from contracts.processes import PROCESSES
 from contracts.record import ProcessRecord
+from tests.support.postgres import Cluster
 from tests.support.stores import LOT, MORNING, NewDatabase, delivery, minutes, record, reject, rows
 
 OTHER_LOT = "WF-KR-261102N-001"
-SERIALS = ["SN-001", "SN-002", f"{LOT}-0003"]
+NUMBERED_LOT = "WF-KR-261102D-007"
+SERIALS = ["SN-001", "SN-002", f"{NUMBERED_LOT}-0003"]
 
 
 @contextmanager
@@ -48,11 +53,7 @@ contents = st.fixed_dictionaries(
 facts = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 6), contents), min_size=1, max_size=14)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
-@given(given_facts=facts, data=st.data())
-def test_any_order_repetition_and_batching_gives_the_same_rows(
-    new_database: NewDatabase, given_facts: list[tuple[int, int, dict[str, Any]]], data: st.DataObject
-) -> None:
+def _same_rows(urls: tuple[str, str], given_facts: list[tuple[int, int, dict[str, Any]]], data: st.DataObject) -> None:
     """Also where two contents claim one number, and where something unreadable lies between."""
     sent = [
         delivery([(seq, _record(station, values))], stream_id=f"{station:032x}", station=f"P0{station}-A")
@@ -61,23 +62,71 @@ def test_any_order_repetition_and_batching_gives_the_same_rows(
     sent.append(delivery([], rejected=[reject(b"torn", first=9)], stream_id=f"{1:032x}", station="P01-A"))
     shuffled = data.draw(st.permutations(sent + sent[: data.draw(st.integers(0, len(sent)))]))
     sizes = data.draw(st.lists(st.integers(1, 5), min_size=len(shuffled), max_size=len(shuffled)))
-    with opened(new_database()) as straight, opened(new_database()) as mixed:
-        straight.ingest(_owners_first(sent))
-        mixed.ingest([])
-        for birth in _claims(sent):
-            mixed.ingest([birth])
+    with opened(urls[0]) as straight, opened(urls[1]) as mixed:
+        straight.ingest([*_claims(), *sent])
+        for claim in _claims():
+            mixed.ingest([claim])
         for batch in _batches(shuffled, sizes):
             mixed.ingest(batch)
         assert mixed.canonical_rows() == straight.canonical_rows()
 
 
-def _claims(sent: list[Arrival]) -> list[Arrival]:
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy: quicker than migrating one for each example."""
+    path = tmp_path_factory.mktemp("template") / "empty.db"
+    with opened(f"sqlite:///{path}"):
+        return path
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(given_facts=facts, data=st.data())
+def test_any_order_repetition_and_batching_gives_the_same_rows(
+    migrated: Path, given_facts: list[tuple[int, int, dict[str, Any]]], data: st.DataObject
+) -> None:
+    with TemporaryDirectory() as folder:
+        paths = [shutil.copy(migrated, Path(folder) / name) for name in ("straight.db", "mixed.db")]
+        _same_rows((f"sqlite:///{paths[0]}", f"sqlite:///{paths[1]}"), given_facts, data)
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@given(given_facts=facts, data=st.data())
+def test_any_order_gives_the_same_rows_on_postgresql(
+    postgres_cluster: Cluster, given_facts: list[tuple[int, int, dict[str, Any]]], data: st.DataObject
+) -> None:
+    with postgres_cluster.database() as straight, postgres_cluster.database() as mixed:
+        _same_rows((straight, mixed), given_facts, data)
+
+
+def test_a_unit_moves_to_the_lot_that_an_earlier_record_names(store: Store) -> None:
+    store.ingest([delivery([(2, record(lot_number=OTHER_LOT, completed_at=minutes(2)))])])
+    store.ingest([delivery([(1, record(lot_number=LOT, completed_at=minutes(1)))])])
+    found = store.canonical_rows()
+    assert {lot["lot_number"]: lot["actual_quantity"] for lot in found["lots"]} == {LOT: 1, OTHER_LOT: 0}
+    assert {row["lot_number"] for row in found["process_data"]} == {LOT}
+
+
+def test_a_serial_number_made_of_its_lot_says_lot_and_sequence(store: Store) -> None:
+    store.ingest([delivery([(1, record(serial_number=f"{LOT}-0003", lot_number=None))])])
+    [unit] = store.canonical_rows()["serials"]
+    assert (unit["lot_number"], unit["sequence_in_lot"]) == (LOT, 3)
+
+
+def test_a_conflict_gives_the_same_rows_in_one_batch_and_in_two(new_database: NewDatabase) -> None:
+    contents = [record(serial_number="SN-A01"), record(serial_number="SN-B01", operator="kim", lot_number=OTHER_LOT)]
+    messages = [delivery([(1, content)]) for content in contents]
+    found = []
+    for batches in ([messages], [messages[::-1]], [messages[:1], messages[1:]], [messages[1:], messages[:1], messages]):
+        with opened(new_database()) as store:
+            for batch in batches:
+                store.ingest(batch)
+            found.append(store.canonical_rows())
+    assert all(rows_of == found[0] for rows_of in found)
+
+
+def _claims() -> list[Arrival]:
     """An empty message of each station: a stream belongs to who is first seen with it."""
-    return [Arrival(f"{number:032x}", "gimcheon", "KR01", f"P0{number}-A") for number in range(1, 5) if sent]
-
-
-def _owners_first(sent: list[Arrival]) -> list[Arrival]:
-    return [*_claims(sent), *sent]
+    return [Arrival(f"{number:032x}", "gimcheon", "KR01", f"P0{number}-A") for number in range(1, 5)]
 
 
 def _batches(items: list[Arrival], sizes: list[int]) -> Iterator[list[Arrival]]:
@@ -119,7 +168,7 @@ def test_an_empty_database_is_rebuilt_from_the_same_facts(new_database: NewDatab
         assert rebuilt.epoch != first.epoch
 
 
-def test_both_databases_hold_the_same(postgres_url: str, tmp_path: Any) -> None:
+def test_both_databases_hold_the_same(postgres_url: str, tmp_path: Path) -> None:
     arrivals = [
         delivery(
             [(seq, record(completed_at=minutes(seq), operator="김-7", product_model="WR-1")) for seq in range(1, 9)]

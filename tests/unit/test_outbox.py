@@ -103,16 +103,27 @@ async def test_pruning_forgets_settled_rows_alone_and_no_number_comes_twice(tmp_
     again.close()
 
 
-async def test_a_new_stream_takes_along_what_is_unsettled(outbox: Outbox) -> None:
+async def test_a_new_stream_takes_along_what_central_cannot_have_from_here(outbox: Outbox) -> None:
     old = (await outbox.state()).stream_id
-    for number in range(1, 5):
+    for number in range(1, 7):
         await outbox.append(record(number))
-    await outbox.settle(commit_of(old, 2))
-    new = await outbox.mint_stream()
+    await outbox.mark_sent(4)
+    # Central has 1 to 3 from here, and 5 from a later life of the disk this one is an image of.
+    new = await outbox.mint_stream(commit_of(old, 3, (5, 5)))
     assert new != old
-    assert await waiting(outbox) == [1, 2]
+    rows = await outbox.unsettled(0, max_rows=10, max_bytes=10**6)
+    assert [ProcessRecord.model_validate_json(row.body).cycle_key for row in rows] == [4, 5, 6]
+    assert [row.seq for row in rows] == [1, 2, 3]
     state = await outbox.state()
-    assert (state.stream_id, state.last_seq, state.oldest_available) == (new, 2, 1)
+    assert (state.stream_id, state.last_seq, state.sent, state.oldest_available) == (new, 3, 0, 1)
+
+
+async def test_a_record_kept_while_the_uplink_is_live_counts_as_sent(outbox: Outbox) -> None:
+    await outbox.append(record(1))
+    assert (await outbox.state()).sent == 0
+    outbox.live = True
+    await outbox.append(record(2))
+    assert (await outbox.state()).sent == 2
 
 
 async def test_a_parked_record_stays_and_is_counted(outbox: Outbox) -> None:

@@ -1,0 +1,192 @@
+"""What a reading means by a machine's settings, and what becomes of what cannot be understood (law 5)."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from agent.cycles import Cursor, Relation, Step
+from agent.judging import Cycle, judged
+from agent.parsing import Parsed, cycle_key_of, parse
+from agent.settings import StationSettings, load
+from contracts.criteria import Outcome
+from contracts.measurement import Quality
+from contracts.record import Part, ProcessRecord
+from drivers.base import PointValue, RawValue, Reading
+
+CONFIG = Path("config/stations")
+SERIAL = "WF-KR-261123D-001-0001"
+GOOD: dict[str, RawValue] = {
+    "result_counter": 7,
+    "serial_number": SERIAL,
+    "temperature": 60.1,
+    "tof_i2c": True,
+    "judgement": 1,
+}
+
+
+def reading(values: Mapping[str, RawValue | None | PointValue]) -> Reading:
+    points = {name: value if isinstance(value, PointValue) else PointValue(value) for name, value in values.items()}
+    return Reading(datetime(2026, 11, 23, tzinfo=UTC), points, raw=b"wire")
+
+
+def understood(
+    name: str, machine: str, values: Mapping[str, RawValue | None | PointValue]
+) -> tuple[Parsed, ProcessRecord]:
+    settings: StationSettings = load(CONFIG / f"{name}.yaml")
+    criteria = settings.criteria_set()
+    parsed = parse(settings.machines[machine], reading(values), criteria)
+    step = Step(Relation.NEXT, Cursor(machine, 7))
+    cycle = Cycle(machine, datetime(2026, 11, 23, tzinfo=UTC), None, step, False, b"wire")
+    return parsed, judged(parsed, cycle, settings, criteria, "test")
+
+
+def test_a_good_reading_passes_with_the_limits_it_was_judged_by() -> None:
+    _, record = understood("P03-A", "tester", GOOD)
+    assert record.outcome is Outcome.PASS
+    assert record.lot_number == "WF-KR-261123D-001"
+    assert record.cycle_key == 7
+    assert {v.name for v in record.verdicts if v.limit is not None} == {"temperature", "tof_i2c"}
+    assert record.raw is None
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome", "disagreement"),
+    [
+        ({"temperature": 61.0}, Outcome.PASS, False),
+        ({"temperature": 61.01}, Outcome.FAIL, True),
+        ({"judgement": 2}, Outcome.FAIL, True),
+        ({"temperature": 58.9, "judgement": 2}, Outcome.FAIL, False),
+        ({"tof_i2c": False, "judgement": 2}, Outcome.FAIL, False),
+        ({"judgement": 3}, Outcome.ERROR, False),
+        ({"judgement": PointValue(None, problem="holding_register 40: illegal address")}, Outcome.ERROR, False),
+        ({"temperature": PointValue(None, original="nan", problem="nan is not a number")}, Outcome.ERROR, False),
+        ({"temperature": PointValue(60.0, quality=Quality.BAD)}, Outcome.ERROR, False),
+        ({"temperature": PointValue(60.0, quality=Quality.UNCERTAIN)}, Outcome.ERROR, False),
+        ({"temperature": True}, Outcome.ERROR, False),
+        ({"temperature": "60.0"}, Outcome.PASS, False),
+        ({"temperature": "60.0degC"}, Outcome.PASS, False),
+        ({"temperature": "140 degF"}, Outcome.ERROR, False),
+        ({"temperature": "hot"}, Outcome.ERROR, False),
+        ({"temperature": "inf"}, Outcome.ERROR, False),
+        ({"tof_i2c": 1}, Outcome.ERROR, False),
+        ({"serial_number": ""}, Outcome.ERROR, False),
+        ({"serial_number": "??"}, Outcome.ERROR, False),
+        ({"serial_number": PointValue(SERIAL, quality=Quality.BAD)}, Outcome.ERROR, False),
+        ({"serial_number": "WF-KR-261399D-001-0001"}, Outcome.PASS, False),
+    ],
+    ids=str,
+)
+def test_never_pass_by_accident(change: dict[str, RawValue], outcome: Outcome, disagreement: bool) -> None:
+    _, record = understood("P03-A", "tester", GOOD | change)
+    assert (record.outcome, record.disagreement) == (outcome, disagreement)
+    if outcome is Outcome.ERROR:
+        assert record.raw == b"wire"
+    if outcome is Outcome.FAIL:
+        assert record.defects or change == {"judgement": 2}, "a defect is named, but for a verdict of the machine alone"
+
+
+@pytest.mark.parametrize("missing", ["temperature", "tof_i2c", "serial_number", "judgement"])
+def test_what_is_missing_is_an_error(missing: str) -> None:
+    _, record = understood("P03-A", "tester", {name: value for name, value in GOOD.items() if name != missing})
+    assert record.outcome is Outcome.ERROR
+
+
+def test_an_empty_reading_is_still_a_record() -> None:
+    _, record = understood("P03-A", "tester", {})
+    assert record.outcome is Outcome.ERROR
+    assert record.serial_number is None
+
+
+def test_the_original_text_is_kept_beside_the_number() -> None:
+    parsed, _ = understood("P03-A", "tester", GOOD | {"temperature": "60.05degC"})
+    temperature = next(m for m in parsed.measurements if m.name == "temperature")
+    assert (temperature.value, temperature.unit, temperature.original) == (60.05, "degC", "60.05degC")
+
+
+def test_a_golden_sample_is_kept_and_is_no_product() -> None:
+    _, record = understood("P03-A", "tester", GOOD | {"serial_number": "GOLDEN-1"})
+    assert record.part is Part.GOLDEN_SAMPLE
+
+
+FORCE: dict[str, RawValue] = {
+    "result_counter": 7,
+    "serial_number": SERIAL,
+    "temperatures": [48.0, 52.0, 56.0],
+    "displacements": [100.0, 200.0, 240.0],
+    "measured_forces": [12.0, 18.0, 24.0],
+    "target_forces": [12.0, 18.5, 24.0],
+    "tolerances": [2.0, 2.0, 2.0],
+    "judgement": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome"),
+    [
+        ({}, Outcome.PASS),
+        ({"measured_forces": [12.0, 20.5, 24.0]}, Outcome.PASS),
+        ({"measured_forces": [12.0, 20.51, 24.0]}, Outcome.FAIL),
+        ({"measured_forces": [12.0, 18.0]}, Outcome.ERROR),
+        ({name: [] for name in FORCE if name.endswith("s")} | {"tolerances": []}, Outcome.ERROR),
+        ({"measured_forces": 12.0}, Outcome.ERROR),
+        ({"judgement": 3}, Outcome.ABORTED),
+        ({"tolerances": [2.0, -1.0, 2.0]}, Outcome.ERROR),
+    ],
+    ids=str,
+)
+def test_a_table_of_test_points(change: dict[str, RawValue], outcome: Outcome) -> None:
+    _, record = understood("P06-A", "tester", FORCE | change)
+    assert record.outcome is outcome
+
+
+HAND: dict[str, RawValue] = {
+    "n": 3,
+    "serial_number": SERIAL,
+    "assembly_time": "58 min",
+    "cable_connection": "OK",
+    "final_visual_check": "OK",
+}
+
+
+def test_a_station_asks_for_rework_with_a_record_of_its_own() -> None:
+    asked = {"result": "REWORK", "return_to": "P04_FIRMWARE_UPLOAD", "reason": "cable replaced"}
+    _, record = understood("P05-A", "scanner", HAND | asked)
+    assert record.outcome is Outcome.REWORK
+    assert record.rework is not None
+    assert record.rework.return_to == "P04_FIRMWARE_UPLOAD"
+
+
+def test_a_rework_to_nowhere_is_an_error_and_no_rework() -> None:
+    _, record = understood("P05-A", "scanner", HAND | {"result": "REWORK", "return_to": "P99", "reason": "x"})
+    assert record.outcome is Outcome.ERROR
+    assert record.rework is None
+
+
+def test_the_cycle_key_is_a_whole_number_or_a_text() -> None:
+    machine = load(CONFIG / "P03-A.yaml").machines["tester"]
+    for value, key in [(7, 7), (7.0, 7), ("A-1", "A-1"), (7.5, None), (True, None), (None, None)]:
+        assert cycle_key_of(machine, reading({"result_counter": value})) == key
+
+
+def test_a_companion_that_says_nothing_makes_an_error() -> None:
+    settings = load(CONFIG / "P07-A.yaml")
+    criteria = settings.criteria_set()
+    scanner, printer, verifier = (settings.machines[name] for name in ("scanner", "printer", "verifier"))
+    scanned = reading({"n": 1, "code": SERIAL})
+    good = {
+        "printer": (printer, reading({"printed": True})),
+        "verifier": (verifier, reading({"code": SERIAL, "grade": "A"})),
+    }
+    cycle = Cycle("scanner", datetime(2026, 11, 23, tzinfo=UTC), None, None, False, b"wire")
+
+    def outcome(companions: Mapping[str, object]) -> Outcome:
+        parsed = parse(scanner, scanned, criteria, companions)  # type: ignore[arg-type]
+        return judged(parsed, cycle, settings, criteria, "test").outcome
+
+    assert outcome(good) is Outcome.PASS
+    assert outcome(good | {"verifier": (verifier, "verifier said nothing within 10 s")}) is Outcome.ERROR
+    other = reading({"code": SERIAL[:-1] + "2", "grade": "A"})
+    assert outcome(good | {"verifier": (verifier, other)}) is Outcome.FAIL
+    assert outcome(good | {"printer": (printer, reading({"printed": False}))}) is Outcome.FAIL
