@@ -31,7 +31,7 @@ class SerialSimulator:
         self._cable = PtyCable(link_a=link) if settings.connect.url is None else None
         self._end: int | None = None
         self._server: asyncio.Server | None = None
-        self._station: asyncio.StreamWriter | None = None
+        self._stations: set[asyncio.StreamWriter] = set()
         self._listening: set[asyncio.Task[None]] = set()
         self._values: dict[str, RawValue | None] = {}
         self._heard = bytearray()
@@ -64,9 +64,9 @@ class SerialSimulator:
 
     def send(self, data: bytes) -> None:
         """Put bytes on the line as they are. With nobody at the other end they are lost, as on a real line."""
-        if self._station is not None:
-            self._station.write(data)
-        elif self._end is not None:
+        for station in self._stations:
+            station.write(data)
+        if self._end is not None:
             with contextlib.suppress(OSError):
                 os.write(self._end, data)
 
@@ -127,13 +127,12 @@ class SerialSimulator:
         task.add_done_callback(self._listening.discard)
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._station = writer  # the latest connection is the station's
+        self._stations.add(writer)
         try:
             while data := await reader.read(_CHUNK):
                 self._take(data)
         except OSError:
             pass  # the station is gone; it comes back when it wants
         finally:
-            if self._station is writer:
-                self._station = None
+            self._stations.discard(writer)
             writer.transport.abort()
