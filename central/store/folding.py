@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from central.store.names import ids_of
+from central.store.names import TARGET_QUANTITY, ids_of
 from central.store.rows import RECORD, Fields, Row, is_product, name_of, unit_decision, unit_record
 from central.store.statements import rows_where
 from central.store.tables import facts, lots, process_data, product_models, serials
@@ -191,8 +191,9 @@ def _unit_state(row: Fields, lot_number: str) -> UnitState:
 
 
 def _lot_columns(state: LotState) -> Row:
-    derived: Row = {
+    return {
         "created": state.created,
+        "target_quantity": TARGET_QUANTITY if state.target_quantity is None else state.target_quantity,
         "status": state.status.value,
         "short_closed": state.short_closed,
         "actual_quantity": state.actual_quantity,
@@ -203,9 +204,6 @@ def _lot_columns(state: LotState) -> Row:
         "exceptions": [_plain(one) for one in sorted(state.exceptions, key=RouteException.sort_key)],
         "closed_at": state.closed_at,
     }
-    if state.target_quantity is not None:
-        derived["target_quantity"] = state.target_quantity
-    return derived
 
 
 def _plain(derived: Any) -> Row:

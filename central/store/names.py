@@ -20,7 +20,7 @@ from contracts.identity import lot_of_serial, lot_parts
 from contracts.record import Part, ProcessRecord
 from contracts.route_model import FactKey, LotStatus, UnitStatus
 
-_TARGET_QUANTITY = 100
+TARGET_QUANTITY = 100
 """Of a LOT nobody has opened yet."""
 
 
@@ -130,7 +130,7 @@ def _lot(lot_number: str) -> Row:
         "production_date": parts.production_date,
         "shift": parts.shift,
         "created": False,
-        "target_quantity": _TARGET_QUANTITY,
+        "target_quantity": TARGET_QUANTITY,
         "status": LotStatus.CREATED.value,
         "short_closed": False,
         "actual_quantity": 0,
