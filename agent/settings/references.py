@@ -7,6 +7,7 @@ from agent.settings.issues import Issue, KeyPath, did_you_mean, issue_at, one_of
 from agent.settings.machine import MachineKeys, MachineSettings
 from contracts.criteria import Criterion
 from drivers.base import ProtocolSettings
+from drivers.template import names_in
 
 CYCLE_KEY = "{cycle_key}"
 
@@ -74,7 +75,22 @@ def check_points(document: Document, path: KeyPath, machine: MachineKeys, settin
         unit = points[str(machine.cycle_time)].unit
         issues.append(issue_at(document.place(where), where, message, found=unit or "no unit"))
     issues.extend(_check_cycle_key(document, path, machine))
+    issues.extend(_check_acknowledge(document, path, points))
     return issues
+
+
+def _check_acknowledge(document: Document, path: KeyPath, points: Mapping[str, object]) -> Iterator[Issue]:
+    """Names an acknowledgement fills in; a name nobody knows would stop the machine at its first result."""
+    known = ["cycle_key", *points]
+    for where, text in _texts(document, (*path, "acknowledge")):
+        try:
+            names = names_in(text)
+        except ValueError:  # braces of a text that is no template; whether it is one, the protocol has checked
+            continue
+        for name in sorted(names - set(known)):
+            message = f'unknown point "{name}"'
+            hint = did_you_mean(name, known)
+            yield issue_at(document.place(where), where, message, expected=one_of(known), hint=hint)
 
 
 def _check_cycle_key(document: Document, path: KeyPath, machine: MachineKeys) -> list[Issue]:
@@ -85,17 +101,19 @@ def _check_cycle_key(document: Document, path: KeyPath, machine: MachineKeys) ->
         return [issue_at(document.place(where), where, "counts nothing without cycle_key", hint="add cycle_key")]
     return [
         issue_at(document.place(where), where, f"{CYCLE_KEY} has no value: the machine has no cycle_key")
-        for where in _texts_with(document, (*path, "acknowledge"), CYCLE_KEY)
+        for where, text in _texts(document, (*path, "acknowledge"))
+        if CYCLE_KEY in text
     ]
 
 
-def _texts_with(document: Document, path: KeyPath, text: str) -> Iterator[KeyPath]:
+def _texts(document: Document, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    """Every text at or below ``path``, with where it stands."""
     node = document.node(path)
-    if isinstance(node, ScalarNode) and isinstance(node.value, str) and text in node.value:
-        yield path
+    if isinstance(node, ScalarNode) and isinstance(node.value, str):
+        yield path, node.value
     elif isinstance(node, MappingNode):
         for key in node.entries:
-            yield from _texts_with(document, (*path, key), text)
+            yield from _texts(document, (*path, key))
 
 
 def check_companions(document: Document, machines: Mapping[str, MachineKeys]) -> list[Issue]:
