@@ -26,13 +26,13 @@ GOOD: dict[str, RawValue] = {
 }
 
 
-def reading(values: Mapping[str, RawValue | None | PointValue]) -> Reading:
+def reading(values: Mapping[str, RawValue | PointValue | None]) -> Reading:
     points = {name: value if isinstance(value, PointValue) else PointValue(value) for name, value in values.items()}
     return Reading(datetime(2026, 11, 23, tzinfo=UTC), points, raw=b"wire")
 
 
 def understood(
-    name: str, machine: str, values: Mapping[str, RawValue | None | PointValue]
+    name: str, machine: str, values: Mapping[str, RawValue | PointValue | None]
 ) -> tuple[Parsed, ProcessRecord]:
     settings: StationSettings = load(CONFIG / f"{name}.yaml")
     criteria = settings.criteria_set()
