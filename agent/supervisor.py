@@ -63,7 +63,11 @@ class Supervisor:
         """Live until stop(); a lost link is opened again, with growing waits."""
         reconnect = self._machine.reconnect
         await live_again_and_again(
-            self._life, lost=self._lost, first_wait_s=reconnect.initial, longest_wait_s=reconnect.max
+            self._life,
+            lost=self._lost,
+            first_wait_s=reconnect.initial,
+            longest_wait_s=reconnect.max,
+            pause=self._pause,  # ends at stop(): a machine that is away does not hold the station
         )
 
     def stop(self) -> None:

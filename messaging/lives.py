@@ -1,5 +1,6 @@
 """Keeping a link alive: one life after another, with back-off and jitter between failures (tenacity)."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -18,9 +19,11 @@ async def live_again_and_again(
     lost: Callable[[LinkError], None],
     first_wait_s: float = 0.2,
     longest_wait_s: float = 10.0,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Run ``life`` until it returns; when it raises LinkError, call ``lost`` and run it again after a wait.
 
+    ``pause`` does the waiting; it may return early, for an owner who wants to stop.
     Every other exception, and cancellation, goes to the caller.
     """
 
@@ -35,6 +38,7 @@ async def live_again_and_again(
             retry=retry_if_exception_type(LinkError),
             wait=wait_random_exponential(multiplier=first_wait_s, max=longest_wait_s),
             before_sleep=tell,
+            sleep=pause,
         )
 
         async def one_life() -> bool:
