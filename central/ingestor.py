@@ -123,16 +123,16 @@ class Ingestor:
                 arrivals.append(validate(message, topics))
             elif (birth := _birth(message, topics)) is not None:
                 births.append(birth)
-        commits: dict[str, StationCommit] = {}
+        commits: dict[tuple[str, str], StationCommit] = {}
         if arrivals:
             result = await self._patiently(arrivals)
             self.counters.add(result)
-            commits |= {station.commit.stream_id: station for station in result.commits}
+            commits |= {(station.commit.stream_id, station.station): station for station in result.commits}
             self._report(result)
         for birth in births:
             commit = await self._registered(birth)
             if commit is not None and birth.online:
-                commits[birth.stream_id] = StationCommit(birth.site, birth.line, birth.station, commit)
+                commits[birth.stream_id, birth.station] = StationCommit(birth.site, birth.line, birth.station, commit)
         for message in batch:
             session.acknowledge(message)
         for station in commits.values():

@@ -123,10 +123,11 @@ class Demo:
 
     async def _move_all(self, line: dict[str, Station]) -> None:
         progress = asyncio.create_task(self._progress())
+        begun = time.monotonic()
         try:
             async with asyncio.TaskGroup() as moving:
                 for turn, unit in enumerate(self._units):
-                    if self._seconds is not None and time.monotonic() - self._started_at > self._seconds:
+                    if self._seconds is not None and time.monotonic() - begun > self._seconds:
                         break
                     moving.create_task(move(unit, line, self._made, turn)).add_done_callback(self._one_finished)
                     if self._seconds is not None:

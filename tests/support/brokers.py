@@ -84,8 +84,7 @@ async def mosquitto_broker(
 
     With persistence it saves when it is stopped, and once a second: what came in just before a kill is lost.
     """
-    program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    assert program is not None, "mosquitto is needed for the tests: apt-get install mosquitto"
+    program = mosquitto_program()
     store = folder / "mosquitto"
     store.mkdir(parents=True, exist_ok=True)
     config = folder / "mosquitto.conf"
@@ -111,6 +110,13 @@ async def mosquitto_broker(
 
     async with _on_a_free_port(make) as broker:
         yield broker
+
+
+def mosquitto_program() -> str:
+    """Where mosquitto is; administrators' folders are not on everybody's PATH."""
+    program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    assert program is not None, "mosquitto is needed for the tests: apt-get install mosquitto"
+    return program
 
 
 def free_port() -> int:
