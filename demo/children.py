@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import signal
 import sys
@@ -10,6 +11,13 @@ from pathlib import Path
 from typing import Any
 
 STOP_TIMEOUT_S = 15.0
+RESTART_PAUSE_S = 0.5
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+class ChildError(RuntimeError):
+    """A process that did not do what the demo needs of it. The text holds the end of its log."""
 
 
 class Child:
@@ -27,7 +35,7 @@ class Child:
         self.name = name
         self.arguments = (sys.executable, "-m", *arguments)
         self.deaths = 0
-        self._log = log
+        self.log = log
         self._environment = environment
         self._said = said
         self._process: asyncio.subprocess.Process | None = None
@@ -40,26 +48,30 @@ class Child:
         return self._process.pid if self._process is not None else 0
 
     async def start(self) -> None:
-        """Start the process."""
+        """Start the process: in a session of its own, so that Ctrl-C reaches the demo alone and the demo ends it."""
         self._first = asyncio.get_running_loop().create_future()
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self.arguments,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 env=None if self._environment is None else dict(self._environment),
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
         self._listening = asyncio.create_task(self._listen())
 
     async def first_line(self, timeout_s: float = 30.0) -> dict[str, Any]:
-        """The first JSON line it printed. Raises RuntimeError, with the log's place, when there is none in time."""
+        """The first JSON line it printed. Raises ChildError when it ends or stays silent instead."""
         assert self._first is not None
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await asyncio.shield(self._first)
-        except TimeoutError as error:
-            raise RuntimeError(f"{self.name} did not start; see {self._log}") from error
+        assert self._listening is not None
+        either: set[asyncio.Future[Any]] = {self._first, self._listening}
+        await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if not self._first.done():
+            what = "ended" if self._listening.done() else f"said nothing within {timeout_s:.0f} s"
+            raise ChildError(f"{self.name} {what} instead of starting.\n{self.last_words()}")
+        return self._first.result()
 
     async def say(self, line: Mapping[str, Any]) -> None:
         """Write a JSON line to its standard input."""
@@ -72,6 +84,11 @@ class Child:
         """Wait for its end; the exit code."""
         assert self._process is not None
         return await self._process.wait()
+
+    def last_words(self, lines: int = 5) -> str:
+        """The end of its log, and where the rest is."""
+        text = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+        return "\n".join([*(f"    {line}" for line in text), f"    (the whole log: {self.log})"])
 
     async def stop(self) -> int:
         """SIGTERM, and SIGKILL when it does not end in time. The exit code."""
@@ -108,6 +125,7 @@ async def keep_running(child: Child, died: Callable[[Child, int], Awaitable[None
         code = await child.ended()
         child.deaths += 1
         await died(child, code)
+        await asyncio.sleep(RESTART_PAUSE_S)
         await child.start()
 
 
@@ -117,3 +135,8 @@ async def cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:
         task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _end_with_parent() -> None:
+    """In the new process: the kernel ends it with SIGTERM when the demo ends, however the demo ends."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

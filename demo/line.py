@@ -1,6 +1,7 @@
 """The line: stations with their machines and agents, and units that move through them."""
 
 import asyncio
+import contextlib
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +24,19 @@ _MAKES_RESULTS = {1: "marker", 2: "scanner", 3: "tester", 4: "flasher", 5: "scan
 CYCLE_TIMEOUT_S = 120.0
 
 
+class LineError(RuntimeError):
+    """A machine's result that its station did not take."""
+
+
 @dataclass(frozen=True)
 class Made:
-    """A result a machine made: the truth the database is compared with."""
+    """A result a machine made: the truth the database is compared with. Without a key it was never acknowledged."""
 
     station: str
     machine: str
-    cycle_key: int
+    cycle_key: int | None
     serial_number: str
+    process: int
     expected: str
 
 
@@ -62,20 +68,20 @@ class Station:
         self.agent = Child(f"{self.name} agent", arguments, self._folder / f"{self.name}-agent.log")
 
     async def make(self, cycle: Cycle, serial_number: str) -> Made:
-        """One cycle on this station's machine, until the agent has acknowledged it."""
+        """One cycle on this station's machine, until the agent has acknowledged it. Without a key when it does not."""
         machine = _MAKES_RESULTS.get(cycle.process, "scanner")
-        async with self._free:
-            self._printed.clear()
-            result = await self._say(machine, cycle.values)
-            if cycle.also:
-                async with asyncio.timeout(CYCLE_TIMEOUT_S):
-                    while not result.done():
-                        await self._read_back(cycle, result)
-            async with asyncio.timeout(CYCLE_TIMEOUT_S):
+        key = None
+        with contextlib.suppress(TimeoutError):
+            async with self._free, asyncio.timeout(CYCLE_TIMEOUT_S):
+                self._printed.clear()
+                result = await self._say(machine, cycle.values)
+                while cycle.also and not result.done():
+                    await self._read_back(cycle, result)
                 done = await result
-        if "error" in done:
-            raise RuntimeError(f"{self.name}: the simulated {machine} says: {done['error']}")
-        return Made(self.name, machine, int(done["cycle_key"]), serial_number, cycle.expected)
+                if "error" in done:
+                    raise LineError(f"{self.name}: the simulated {machine} says: {done['error']}")
+                key = int(done["cycle_key"])
+        return Made(self.name, machine, key, serial_number, cycle.process, cycle.expected)
 
     async def _read_back(self, cycle: Cycle, result: "asyncio.Future[dict[str, Any]]") -> None:
         """The verifier reads each label that comes out, also one printed anew after the agent was killed."""
@@ -102,8 +108,18 @@ class Station:
 
 
 async def move(unit: Unit, line: dict[str, Station], made: list[Made], turn: int) -> None:
-    """Take a unit through its cycles; what each machine made is written into ``made``."""
+    """Take a unit through its cycles; what each machine made is written into ``made``.
+
+    Raises LineError when a station does not take a result.
+    """
     for cycle in unit.cycles:
         names = STATIONS[cycle.process]
         station = line[names[turn % len(names)]]
-        made.append(await station.make(cycle, unit.serial_number))
+        one = await station.make(cycle, unit.serial_number)
+        made.append(one)
+        if one.cycle_key is None:
+            assert station.agent is not None
+            raise LineError(
+                f"{one.station}: the {one.machine}'s result of {one.serial_number} was not acknowledged within "
+                f"{CYCLE_TIMEOUT_S:.0f} s.\n{station.agent.last_words()}"
+            )

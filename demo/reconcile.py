@@ -2,12 +2,12 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from central.store import Store
-from contracts.record import ProcessRecord
+from central.store import Counts, Store
 from demo.line import Made
 
 
@@ -30,17 +30,21 @@ class Reconciliation:
         return equal and not (self.quarantined or self.lost or self.doubled or self.misjudged)
 
 
-def reconcile(made: Sequence[Made], outboxes: Iterable[Path], store: Store) -> Reconciliation:
-    """Compare the truth with the outbox files and the database, cycle by cycle."""
-    records = [ProcessRecord.model_validate_json(row["record"]) for row in store.canonical_rows()["process_data"]]
+def reconcile(made: Sequence[Made], outboxes: Sequence[Path], store: Store, before: Counts) -> Reconciliation:
+    """Compare the truth with the outbox files and the database, cycle by cycle.
+
+    ``before``: what the database held already; streams of other runs are left out.
+    """
+    streams = {stream_id for path in outboxes for stream_id in _column(path, "SELECT stream_id FROM streams")}
+    records = store.records(streams)
     seen = Counter((record.station, record.machine, record.cycle_key) for record in records)
     outcome = {(record.station, record.machine, record.cycle_key): record.outcome.value for record in records}
     keys = {item: (item.station, item.machine, item.cycle_key) for item in made}
     return Reconciliation(
         cycles=len(made),
-        outbox_rows=sum(_rows(path) for path in outboxes),
+        outbox_rows=sum(sum(_column(path, "SELECT count(*) FROM records")) for path in outboxes),
         committed_rows=len(records),
-        quarantined=store.counts().quarantined,
+        quarantined=store.counts().quarantined - before.quarantined,
         lost=[item for item in made if seen[keys[item]] == 0],
         doubled=[item for item in made if seen[keys[item]] > 1],
         misjudged=[
@@ -49,9 +53,9 @@ def reconcile(made: Sequence[Made], outboxes: Iterable[Path], store: Store) -> R
     )
 
 
-def _rows(outbox: Path) -> int:
+def _column(outbox: Path, query: str) -> list[Any]:
     connection = sqlite3.connect(outbox)
     try:
-        return int(connection.execute("SELECT count(*) FROM records").fetchone()[0])
+        return [row[0] for row in connection.execute(query)]
     finally:
         connection.close()

@@ -1,5 +1,6 @@
 """What the store tells about itself: reconciliation, and its determined content."""
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,6 +32,13 @@ def record(connection: sa.Connection, stream_id: str, seq: int) -> ProcessRecord
     mine = (process_data.c.stream_id == stream_id) & (process_data.c.seq == seq)
     text = connection.execute(sa.select(process_data.c.record).where(mine)).scalar_one_or_none()
     return None if text is None else ProcessRecord.model_validate_json(text)
+
+
+def records(connection: sa.Connection, stream_ids: Collection[str]) -> list[ProcessRecord]:
+    """The committed records of these streams, in the order of stream and seq."""
+    of_streams = sa.select(process_data.c.record).where(process_data.c.stream_id.in_(stream_ids))
+    in_order = of_streams.order_by(process_data.c.stream_id, process_data.c.seq)
+    return [ProcessRecord.model_validate_json(text) for text in connection.execute(in_order).scalars()]
 
 
 def counts(connection: sa.Connection, central_stream: str) -> Counts:

@@ -1,6 +1,6 @@
 """The store: what central keeps, behind one interface for SQLite and PostgreSQL."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -155,6 +155,11 @@ class Store:
         """A committed record, exactly as it was sent; None when there is none or it is disputed."""
         with self.database.reading() as connection:
             return reports.record(connection, stream_id, seq)
+
+    def records(self, stream_ids: Collection[str]) -> list[ProcessRecord]:
+        """The committed records of these streams, in the order of stream and seq."""
+        with self.database.reading() as connection:
+            return reports.records(connection, stream_ids)
 
     def counts(self) -> Counts:
         """Rows for reconciliation."""

@@ -6,16 +6,25 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 PATIENCE_S = 150.0
 LAST_LINE = re.compile(r"units (\d+), cycles (\d+), lost (\d+), doubled (\d+), misjudged (\d+)")
 PID = re.compile(r"([A-Z]\S+ agent|central) (\d+)")
 
 
-async def run_demo(*arguments: str, kill: Sequence[str] = ()) -> tuple[int, list[str]]:
-    """Run the demo; SIGKILL each named process, one after the other, once results are made."""
+async def run_demo(
+    folder: Path, *arguments: str, kill: Sequence[str] = (), terminate_at: str | None = None
+) -> tuple[int, list[str]]:
+    """Run the demo; SIGKILL each named process once results are made; SIGTERM the demo when it says this."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "demo", *arguments, stdout=asyncio.subprocess.PIPE, start_new_session=True
+        sys.executable,
+        "-m",
+        "demo",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(folder)},
     )
     lines: list[str] = []
     pids: dict[str, int] = {}
@@ -32,6 +41,8 @@ async def run_demo(*arguments: str, kill: Sequence[str] = ()) -> tuple[int, list
                     for name in to_kill:
                         os.kill(pids[name], signal.SIGKILL)
                     to_kill.clear()
+                if terminate_at is not None and terminate_at in line:
+                    process.terminate()
             return await process.wait(), lines
     finally:
         if process.returncode is None:
@@ -45,19 +56,49 @@ def figures(lines: Sequence[str]) -> tuple[int, ...]:
     return tuple(int(figure) for figure in found.groups())
 
 
-async def test_the_line_runs_and_nothing_is_lost_doubled_or_misjudged() -> None:
-    code, lines = await run_demo("--units", "10")
+async def test_the_line_runs_and_nothing_is_lost_doubled_or_misjudged(tmp_path: Path) -> None:
+    code, lines = await run_demo(tmp_path, "--units", "10")
     units, cycles, *wrong = figures(lines)
     assert (code, units, wrong) == (0, 10, [0, 0, 0]), "\n".join(lines)
     assert f"machine cycles {cycles}, outbox rows {cycles}, committed rows {cycles}, quarantined 0" in lines
     assert cycles > 80
 
 
-async def test_killed_agents_and_a_killed_central_lose_and_double_nothing() -> None:
+async def test_killed_agents_and_a_killed_central_lose_and_double_nothing(tmp_path: Path) -> None:
     code, lines = await run_demo(
-        "--units", "30", "--seconds", "8", kill=["P03-A agent", "P06-A agent", "P07-A agent", "central"]
+        tmp_path, "--units", "30", "--seconds", "8", kill=["P03-A agent", "P06-A agent", "P07-A agent", "central"]
     )
     units, _, *wrong = figures(lines)
     assert (code, wrong) == (0, [0, 0, 0]), "\n".join(lines)
     assert units > 5
     assert any("restarts 4" in line for line in lines), "\n".join(lines)
+
+
+async def test_a_database_that_is_not_there_is_told_in_a_line_without_its_password(tmp_path: Path) -> None:
+    code, lines = await run_demo(tmp_path, "--units", "1", "--postgres", "postgresql://line:secret@127.0.0.1:1/factory")
+    told = "\n".join(lines)
+    assert code == 1, told
+    assert "postgresql://line:***@127.0.0.1:1/factory could not be set up" in told
+    assert "Connection refused" in told
+    assert "secret" not in told
+    assert "Traceback" not in told
+
+
+async def test_what_was_kept_running_ends_with_its_reconciliation_and_leaves_no_process(tmp_path: Path) -> None:
+    code, lines = await run_demo(tmp_path, "--units", "2", "--keep", terminate_at="running; end with Ctrl-C")
+    assert (code, figures(lines[:-1])[2:]) == (0, (0, 0, 0))
+    assert lines[-1].startswith("logs and data:")
+    assert still_running(lines) == []
+
+
+async def test_sigterm_in_the_middle_leaves_no_process(tmp_path: Path) -> None:
+    code, lines = await run_demo(tmp_path, "--units", "50", terminate_at="pids:")
+    assert code == 143, "\n".join(lines)
+    assert still_running(lines) == []
+
+
+def still_running(lines: Sequence[str]) -> list[str]:
+    """Processes the demo told of that are there although it has ended."""
+    pids = re.findall(r"(\d+)(?:,|$)", next(line for line in lines if "pids:" in line).partition("pids:")[2])
+    assert len(pids) == 20, lines
+    return [pid for pid in pids if Path("/proc", pid).exists()]

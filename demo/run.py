@@ -1,0 +1,221 @@
+"""One run of the line: start everything, move the units, reconcile, stop everything."""
+
+import asyncio
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from central.store import Counts, Store
+from contracts.errors import NeuroHubError
+from demo.children import Child, ChildError, cancelled, keep_running
+from demo.line import STATIONS, LineError, Made, Station, move
+from demo.progress import Progress
+from demo.reconcile import Reconciliation, reconcile
+from demo.scenario import units_of_today
+
+CONFIG = Path(__file__).resolve().parent.parent / "config" / "stations"
+SETTLE_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for on the command line."""
+
+    units: int
+    seconds: float | None
+    postgres: str | None
+    broker: str | None
+    keep: bool
+    seed: int
+
+
+class Demo:
+    """The broker, central and the stations as child processes, and the units between them."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._units = units_of_today(options.units, datetime.now(UTC).date(), options.seed)
+        self._folder = Path(tempfile.mkdtemp(prefix="neurohub-demo-"))
+        self._database_url = options.postgres or f"sqlite:///{self._folder / 'central.db'}"
+        self._children: list[Child] = []
+        self._watching: list[asyncio.Task[None]] = []
+        self._made: list[Made] = []
+        self._progress = Progress(self._made, len(self._units))
+        self._say = self._progress.say
+
+    async def run(self) -> bool:
+        """True when every figure agrees. What went wrong is said; logs and data stay when something did."""
+        right = False
+        try:
+            right = await self._run()
+        except* (NeuroHubError, ChildError) as group:
+            for error in group.exceptions:
+                self._say(f"the demo ends: {error}")
+        except* (SQLAlchemyError, ValueError) as group:
+            self._say(f"the demo ends: {_shown(self._database_url)}: {group.exceptions[0]}")
+        finally:
+            await self._stop_all()
+            if right and not self._options.keep:
+                shutil.rmtree(self._folder, ignore_errors=True)
+            else:
+                self._say(f"logs and data: {self._folder}")
+        return right
+
+    async def _run(self) -> bool:
+        url = await self._start_central(self._options.broker or await self._start_broker())
+        store = Store(self._database_url)
+        try:
+            before = store.counts()
+            line = await self._start_stations(url)
+            await self._move_all(line, store, before)
+            if self._options.keep:
+                await self._wait_for_interrupt()
+            await self._stop_all()
+            outboxes = [station.state_dir / "outbox.db" for station in line.values()]
+            result = reconcile(self._made, outboxes, store, before)
+        finally:
+            store.close()
+        self._report(result)
+        return result.right
+
+    # -- processes ---------------------------------------------------------------------------------------------------
+
+    async def _start_broker(self) -> str:
+        broker = await self._start(Child("broker", ["demo.broker", "--port", "0"], self._folder / "broker.log"))
+        return str((await broker.first_line())["url"])
+
+    async def _start_central(self, broker_url: str) -> str:
+        log = self._folder / "central.log"
+        environment = {**os.environ, "DATABASE_URL": self._database_url, "BROKER_URL": broker_url}
+        migrating = Child("central migrate", ["central", "migrate"], log, environment=environment)
+        await migrating.start()
+        if await migrating.ended() != 0:
+            raise ChildError(
+                f"the database {_shown(self._database_url)} could not be set up.\n{migrating.last_words()}"
+            )
+        self._watch(await self._start(Child("central", ["central", "run"], log, environment=environment)))
+        return broker_url
+
+    async def _start_stations(self, broker_url: str) -> dict[str, Station]:
+        names = [name for names in STATIONS.values() for name in names]
+        line = {name: Station(name, CONFIG, self._folder, broker_url) for name in names}
+        await asyncio.gather(*(station.start_machines() for station in line.values()))
+        for station in line.values():
+            self._children.append(station.machines)
+            assert station.agent is not None
+            self._watch(await self._start(station.agent))
+        pids = ", ".join(f"{child.name} {child.pid}" for child in self._children)
+        self._say(f"{len(line)} stations, broker {broker_url}, pids: {pids}")
+        return line
+
+    async def _start(self, child: Child) -> Child:
+        await child.start()
+        self._children.append(child)
+        return child
+
+    def _watch(self, child: Child) -> None:
+        async def died(dead: Child, code: int) -> None:
+            self._say(f"{dead.name} ended with {code}; started again\n{dead.last_words(1)}")
+
+        self._watching.append(asyncio.create_task(keep_running(child, died)))
+
+    async def _stop_all(self) -> None:
+        await cancelled(self._watching)
+        self._watching.clear()
+        for child in reversed(self._children):
+            await child.stop()
+
+    def _last_words(self) -> str:
+        return "\n".join(f"{child.name}:\n{child.last_words(2)}" for child in self._children if child.log.exists())
+
+    # -- units -------------------------------------------------------------------------------------------------------
+
+    async def _move_all(self, line: dict[str, Station], store: Store, before: Counts) -> None:
+        """Until every unit is through and central has committed what the machines made, or time is up."""
+        showing = asyncio.create_task(self._keep_showing(store, before))
+        try:
+            with self._progress.shown():
+                try:
+                    await self._start_units(line)
+                except* LineError as group:
+                    for error in group.exceptions:
+                        self._say(f"the line stands: {error}")
+                async with asyncio.timeout(SETTLE_TIMEOUT_S):
+                    while self._progress.committed < len(self._made):
+                        await asyncio.sleep(0.2)
+                        await self._count(store, before)
+        except TimeoutError:
+            self._say(f"central has not committed everything within {SETTLE_TIMEOUT_S:.0f} s.\n{self._last_words()}")
+        finally:
+            await cancelled([showing])
+
+    async def _start_units(self, line: dict[str, Station]) -> None:
+        seconds = self._options.seconds
+        begun = self._progress.seconds
+        async with asyncio.TaskGroup() as moving:
+            for turn, unit in enumerate(self._units):
+                if seconds is not None and self._progress.seconds - begun > seconds:
+                    break
+                moving.create_task(move(unit, line, self._made, turn)).add_done_callback(self._one_finished)
+                if seconds is not None:
+                    await asyncio.sleep(seconds / len(self._units))
+
+    def _one_finished(self, moved: "asyncio.Task[None]") -> None:
+        if not moved.cancelled() and moved.exception() is None:
+            self._progress.finished += 1
+
+    async def _keep_showing(self, store: Store, before: Counts) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            await self._count(store, before)
+            self._progress.tick()
+
+    async def _count(self, store: Store, before: Counts) -> None:
+        self._progress.committed = (await asyncio.to_thread(store.counts)).records - before.records
+
+    async def _wait_for_interrupt(self) -> None:
+        self._say("\nrunning; end with Ctrl-C. The commands, to start each by hand:")
+        for child in self._children:
+            self._say("  " + shlex.join(child.arguments))
+        self._say(f"central's environment: DATABASE_URL={_shown(self._database_url)}; logs and data: {self._folder}")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def _report(self, result: Reconciliation) -> None:
+        _each(self._say, "LOST", result.lost)
+        _each(self._say, "DOUBLED", result.doubled)
+        _each(self._say, "MISJUDGED", [f"{made}: {outcome}" for made, outcome in result.misjudged])
+        self._say(f"time {self._progress.seconds:.1f} s, restarts {sum(child.deaths for child in self._children)}")
+        self._say(
+            f"machine cycles {result.cycles}, outbox rows {result.outbox_rows}, "
+            f"committed rows {result.committed_rows}, quarantined {result.quarantined}"
+        )
+        self._say(
+            f"units {self._progress.finished}, cycles {result.cycles}, lost {len(result.lost)}, "
+            f"doubled {len(result.doubled)}, misjudged {len(result.misjudged)}"
+        )
+
+
+def _each(say: Callable[[str], None], what: str, items: Sequence[object]) -> None:
+    for item in items:
+        say(f"{what:<9}  {item}")
+
+
+def _shown(url: str) -> str:
+    """A database's URL without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except SQLAlchemyError:
+        return "as given"
