@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from agent.cycles import Step
 from agent.parsing import Parsed
-from agent.settings.station import StationSettings
+from agent.settings import MachineSettings, StationSettings
 from contracts.criteria import (
     JUDGE_VERSION,
     CriteriaSet,
@@ -31,10 +31,38 @@ class Cycle:
     raw: bytes | None
 
 
+def criteria_for(machine: MachineSettings, settings: StationSettings, criteria: CriteriaSet) -> CriteriaSet:
+    """The criteria a machine's record is judged by, under their own revision.
+
+    Those of its own measurements and of its companions', and those no machine of the station measures: they are
+    missing, and make an ERROR. What only another machine measures is judged in that machine's record.
+    """
+    own = _measured(machine, settings)
+    others: set[str] = set()
+    for other in settings.machines.values():
+        others |= _measured(other, settings)
+    elsewhere = others - own
+    kept = {name: criterion for name, criterion in criteria.criteria.items() if name not in elsewhere}
+    return criteria.model_copy(update={"criteria": kept})
+
+
+def _measured(machine: MachineSettings, settings: StationSettings) -> set[str]:
+    if not machine.records:
+        return set()
+    found = set(machine.measurement_names)
+    for wanted in machine.companions:
+        companion = settings.machines[wanted.machine]
+        found |= {f"{companion.name}.{measured}" for measured in companion.measurement_names}
+    return found
+
+
 def judged(
     parsed: Parsed, cycle: Cycle, settings: StationSettings, criteria: CriteriaSet, software: str
 ) -> ProcessRecord:
-    """The record of one cycle. What could not be understood gives ERROR with the raw bytes kept, never PASS."""
+    """The record of one cycle, judged by ``criteria`` (``criteria_for`` its machine).
+
+    What could not be understood gives ERROR with the raw bytes kept, never PASS.
+    """
     judgement = judge(parsed.measurements, criteria, parsed.machine_verdict)
     problems = list(parsed.problems)
     part = settings.part_patterns.part(parsed.serial_number)

@@ -27,6 +27,8 @@ from contracts.record import ProcessRecord, canonical
 Result = TypeVar("Result")
 GROUP_LIMIT = 500
 """Changes that share one commit, at most."""
+PRUNE_LIMIT = 1000
+"""Rows deleted in one commit, at most: results that come in meanwhile wait no longer than that."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,9 @@ class Outbox:
 
     # -- results ---------------------------------------------------------------------------------------------------
 
-    async def append(self, record: ProcessRecord, cursor: Cursor | None = None) -> int:
-        """Keep a record and the machine's cursor in one commit. Returns its seq when both are on disk.
+    async def append(self, record: ProcessRecord, *cursors: Cursor) -> int:
+        """Keep a record and the cursors of the machines it is made from in one commit. Returns its seq when all of
+        it is on disk.
 
         Raises StoreError (a full or broken disk): nothing was kept, the machine must not be acknowledged.
         """
@@ -120,7 +123,7 @@ class Outbox:
                 "INSERT INTO records (stream, seq, machine, created_at, body) VALUES (?, ?, ?, ?, ?)",
                 (self._stream, self._next_seq, record.machine, _now(), body),
             )
-            if cursor is not None:
+            for cursor in cursors:
                 _keep_cursor(connection, cursor)
             if self.live:
                 self._mark_sent(connection, self._next_seq)
@@ -150,14 +153,25 @@ class Outbox:
 
         def work(connection: sqlite3.Connection) -> StreamState:
             (stream_id,) = connection.execute("SELECT stream_id FROM streams WHERE id = ?", (self._stream,)).fetchone()
-            oldest, unsettled, parked = connection.execute(
-                "SELECT coalesce(min(seq), 0), coalesce(sum(settled_at IS NULL), 0),"
-                " coalesce(sum(parked IS NOT NULL), 0) FROM records WHERE stream = ?",
+            # Three questions instead of one: each has an index that answers it.
+            (oldest,) = connection.execute(
+                "SELECT coalesce(min(seq), 0) FROM records WHERE stream = ?", (self._stream,)
+            ).fetchone()
+            (unsettled,) = connection.execute(
+                "SELECT count(*) FROM records INDEXED BY unsettled WHERE stream = ? AND settled_at IS NULL",
+                (self._stream,),
+            ).fetchone()
+            (parked,) = connection.execute(
+                "SELECT count(*) FROM records INDEXED BY parked WHERE stream = ? AND parked IS NOT NULL",
                 (self._stream,),
             ).fetchone()
             return StreamState(stream_id, self._next_seq, self._sent, oldest, unsettled, parked)
 
         return await self._run(work)
+
+    async def sent(self) -> int:
+        """The highest seq of the present stream that may have been sent."""
+        return await self._run(lambda _connection: self._sent)
 
     async def unsettled(self, after: int, *, max_rows: int, max_bytes: int) -> list[Row]:
         """The next unsettled records above ``after``, in order; at least one if there is one, else within bounds."""
@@ -166,8 +180,8 @@ class Outbox:
             rows: list[Row] = []
             size = 0
             for seq, body in connection.execute(
-                "SELECT seq, body FROM records WHERE stream = ? AND seq > ? AND settled_at IS NULL AND parked IS NULL"
-                " ORDER BY seq LIMIT ?",
+                "SELECT seq, body FROM records INDEXED BY unsettled"
+                " WHERE stream = ? AND seq > ? AND settled_at IS NULL AND parked IS NULL ORDER BY seq LIMIT ?",
                 (self._stream, after, max_rows),
             ):
                 size += len(body) + 32
@@ -189,7 +203,8 @@ class Outbox:
             settled = 0
             for first, last in ((1, commit.committed_seq), *commit.ranges):
                 settled += connection.execute(
-                    "UPDATE records SET settled_at = ? WHERE stream = ? AND seq BETWEEN ? AND ? AND settled_at IS NULL",
+                    "UPDATE records INDEXED BY unsettled SET settled_at = ?"
+                    " WHERE stream = ? AND seq BETWEEN ? AND ? AND settled_at IS NULL",
                     (now, self._stream, first, last),
                 ).rowcount
             above = connection.execute(
@@ -253,9 +268,16 @@ class Outbox:
         def work(connection: sqlite3.Connection) -> int:
             # Numbers go on from the highest ever given, also when that row is gone.
             connection.execute("UPDATE streams SET last_seq = ? WHERE id = ?", (self._next_seq, self._stream))
-            return connection.execute("DELETE FROM records WHERE settled_at < ?", (before,)).rowcount
+            return connection.execute(
+                "DELETE FROM records WHERE (stream, seq) IN"
+                " (SELECT stream, seq FROM records INDEXED BY settled WHERE settled_at < ? LIMIT ?)",
+                (before, PRUNE_LIMIT),
+            ).rowcount
 
-        return await self._run(work)
+        deleted = 0
+        while found := await self._run(work):
+            deleted += found
+        return deleted
 
     async def turn(self) -> None:
         """Return once the writer thread has turned: it is alive (systemd's watchdog asks)."""
@@ -289,16 +311,23 @@ class Outbox:
     def _commit(self, connection: sqlite3.Connection, group: Sequence[_Change]) -> None:
         before = self._stream, self._next_seq, self._sent
         try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")  # what is left of a commit that failed
             connection.execute("BEGIN")
             results = [change.work(connection) for change in group]
             connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  # whatever it was, nothing is kept: whoever waits must hear it
             self._stream, self._next_seq, self._sent = before
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            failure = StoreError(f"outbox {self._path}: {error}")
-            failure.__cause__ = error
-            _answer(group, lambda done, _: done.set_exception(failure), [None] * len(group))
+            if len(group) > 1:
+                # One that cannot be kept must not take the others with it.
+                for change in group:
+                    self._commit(connection, [change])
+                return
+            failure = error
+            if isinstance(error, sqlite3.Error):
+                failure = StoreError(f"outbox {self._path}: {error}")
+                failure.__cause__ = error
+            _answer(group, lambda done, _: done.set_exception(failure), [None])
             return
         _answer(group, lambda done, result: done.set_result(result), results)
 

@@ -1,9 +1,11 @@
 """The outbox's tables, grown by sqlite-utils migrations.
 
 ``streams``: one row per stream this file ever had, the last one is in use; ``sent`` is the highest seq that may have
-left this file. ``records``: numbered in their stream;
-settled once central has committed them; parked when they cannot be sent. ``cursors``: the last cycle of each
-machine that was kept.
+left this file. ``records``: numbered in their stream; settled once central has committed them; parked when they
+cannot be sent. ``cursors``: the last cycle of each machine that was kept.
+
+A month of settled records stays in the file. Whatever is asked while results come in has an index of its own, so
+that the writer never walks through that month.
 """
 
 from sqlite_utils import Database, Migrations
@@ -39,3 +41,9 @@ def create(db: Database) -> None:
         pk="machine",
         not_null={"key_type", "cycle_key", "epoch"},
     )
+
+
+@migrations()
+def index_settled_and_parked(db: Database) -> None:
+    db.execute("CREATE INDEX settled ON records (settled_at) WHERE settled_at IS NOT NULL")
+    db.execute("CREATE INDEX parked ON records (stream, seq) WHERE parked IS NOT NULL")

@@ -4,9 +4,10 @@ What cannot be parsed is a measurement with a problem, or a problem of the whole
 a value made up.
 """
 
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -25,6 +26,9 @@ from drivers.base import PointValue, RawValue, Reading
 _serial_number: TypeAdapter[str] = TypeAdapter(SerialNumber)
 _lot_number: TypeAdapter[str] = TypeAdapter(LotNumber)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LONGEST_CYCLE_S = 366 * 86400
+_LONGEST_NUMBER = 100
+"""Characters of a number with its unit. Digits without end are no measurement."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,11 @@ def parse(
     ``criteria`` tell where a text must be a number. ``companions``: machine name -> its settings and its reading, or
     why there is none.
     """
-    values = reading.values
+    values = {name: _usable(point) for name, point in reading.values.items()}
     problems: list[str] = []
     rules = criteria.criteria if criteria is not None else {}
+    if machine.cycle_key is not None and cycle_key_of(machine, reading) is None:
+        problems.append(f"the machine's number for this result (point {machine.cycle_key}) cannot be read")
     serial_number = _identity(values, machine.unit.serial_number, _serial_number, "serial number", problems)
     lot_number = _identity(values, machine.unit.lot_number, _lot_number, "LOT number", problems)
     if lot_number is not None and lot_parts(lot_number) is None:
@@ -70,37 +76,83 @@ def parse(
     measurements = [_measurement(name, name, machine, values, rules.get(name)) for name in machine.measurements]
     measurements += [_table(name, columns, values) for name, columns in machine.tables.items()]
     for name, (settings, answer) in (companions or {}).items():
-        for point in settings.measurements:
-            full = f"{name}.{point}"
-            if isinstance(answer, str):
-                measurements.append(Measurement(name=full, quality=Quality.BAD, problem=answer))
-            else:
-                measurements.append(_measurement(full, point, settings, answer.values, rules.get(full)))
+        measurements += _companion(name, settings, answer, rules)
 
+    # A machine that sends messages leaves out what does not apply; a point that is polled is always there.
+    polled = reading.raw is None
+    aborted = _holds("aborted", machine.aborted, values, problems, polled=polled)
     return Parsed(
         serial_number=serial_number,
         lot_number=lot_number,
         product_model=_text(values, machine.unit.product_model),
         operator=_text(values, machine.unit.operator),
         measurements=tuple(measurements),
-        machine_verdict=_machine_verdict(machine, values, problems),
+        machine_verdict=None if aborted else _machine_verdict(machine, values, problems),
         cycle_time_seconds=_cycle_time(machine, values, problems),
-        rework=_rework(machine, values, problems),
-        reject_label=_holds(machine.reject_label, values),
-        aborted=_holds(machine.aborted, values),
+        rework=_rework(machine, values, problems, polled=polled),
+        reject_label=_holds("reject label", machine.reject_label, values, problems, polled=polled),
+        aborted=aborted,
         problems=tuple(problems),
     )
 
 
 def cycle_key_of(machine: MachineSettings, reading: Reading) -> CycleKey | None:
-    """The machine's own number for this result; None where it has none or it cannot be read."""
-    if machine.cycle_key is None:
+    """The machine's own number for this result; None where it has none or it cannot be trusted."""
+    point = reading.values.get(machine.cycle_key) if machine.cycle_key is not None else None
+    if point is None or point.problem is not None or point.quality is not Quality.GOOD:
         return None
-    point = reading.values.get(machine.cycle_key)
-    value = point.value if point is not None else None
+    value = point.value
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int | str) and not isinstance(value, bool) else None
+
+
+def _usable(point: PointValue) -> PointValue:
+    """What no record can hold becomes a problem with its text kept: a driver may be somebody else's."""
+    present = [] if point.value is None else point.value if isinstance(point.value, list) else [point.value]
+    wrong = [item for item in present if not _is_kept(item)]
+    original = point.original if point.original is None else _printable(point.original)
+    problem = point.problem if point.problem is None else _printable(point.problem)
+    if not wrong:
+        return replace(point, original=original, problem=problem)
+    return replace(
+        point,
+        value=None,
+        original=original or _printable(str(point.value)),
+        problem=problem or f"{_printable(str(wrong[0]))!r} ({type(wrong[0]).__name__}) is not a usable value",
+    )
+
+
+def _is_kept(item: object) -> bool:
+    if isinstance(item, float):
+        return math.isfinite(item)
+    if isinstance(item, str):
+        return item == _printable(item)
+    return isinstance(item, bool | int)
+
+
+def _printable(text: str) -> str:
+    """The text, with half characters (a driver's way to pass on bytes that are no text) written out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _companion(
+    name: str, settings: MachineSettings, answer: Reading | str, rules: Mapping[str, Criterion]
+) -> list[Measurement]:
+    """What another machine measured, as ``machine.point``; without an answer each says why there is none."""
+    if isinstance(answer, str):
+        why = _printable(answer)
+        return [
+            Measurement(name=f"{name}.{measured}", quality=Quality.BAD, problem=why)
+            for measured in settings.measurement_names
+        ]
+    values = {point: _usable(value) for point, value in answer.values.items()}
+    found = [
+        _measurement(f"{name}.{point}", point, settings, values, rules.get(f"{name}.{point}"))
+        for point in settings.measurements
+    ]
+    found += [_table(f"{name}.{table}", columns, values) for table, columns in settings.tables.items()]
+    return found
 
 
 def _measurement(
@@ -112,7 +164,7 @@ def _measurement(
         return Measurement(name=name, unit=unit, problem="not in the machine's message")
     problem, value, original = found.problem, found.value, found.original
     if problem is None and isinstance(value, str) and _wants_number(unit, criterion):
-        quantity = parse_quantity(value)
+        quantity = _quantity(value)
         original = value
         if quantity is None:
             value, problem = None, f"{original!r} is not a number"
@@ -133,12 +185,17 @@ def _measurement(
     )
 
 
+def _quantity(text: str) -> tuple[int | float, str | None] | None:
+    return parse_quantity(text) if len(text) <= _LONGEST_NUMBER else None
+
+
 def _wants_number(unit: str | None, criterion: Criterion | None) -> bool:
     if unit is not None:
         return True
-    return criterion is not None and any(
-        limit is not None for limit in (criterion.nominal, criterion.lower, criterion.upper)
-    )
+    if criterion is None:
+        return False
+    limits = (criterion.nominal, criterion.lower, criterion.upper, criterion.equals, *(criterion.one_of or ()))
+    return any(isinstance(limit, int | float) and not isinstance(limit, bool) for limit in limits)
 
 
 def _table(name: str, columns: Mapping[str, str], values: Mapping[str, PointValue]) -> Measurement:
@@ -162,8 +219,11 @@ def _table(name: str, columns: Mapping[str, str], values: Mapping[str, PointValu
 
 
 def _text(values: Mapping[str, PointValue], point: str | None) -> str | None:
+    """A trusted point's text, without control characters; None where there is none."""
     found = values.get(point) if point is not None else None
-    if found is None or found.problem is not None or found.value is None or isinstance(found.value, list):
+    if found is None or found.problem is not None or found.quality is not Quality.GOOD:
+        return None
+    if found.value is None or isinstance(found.value, list):
         return None
     return _CONTROL.sub("", str(found.value)).strip() or None
 
@@ -171,12 +231,11 @@ def _text(values: Mapping[str, PointValue], point: str | None) -> str | None:
 def _identity(
     values: Mapping[str, PointValue], point: str | None, form: TypeAdapter[str], what: str, problems: list[str]
 ) -> str | None:
+    found = values.get(point) if point is not None else None
+    if found is not None and found.value is not None and found.quality is not Quality.GOOD:
+        problems.append(f"{what} (point {point}) has quality {found.quality}")
     text = _text(values, point)
     if text is None:
-        return None
-    found = values[cast(str, point)]
-    if found.quality is not Quality.GOOD:
-        problems.append(f"{what} (point {point}) has quality {found.quality}")
         return None
     try:
         return form.validate_python(text)
@@ -209,18 +268,20 @@ def _cycle_time(machine: MachineSettings, values: Mapping[str, PointValue], prob
     found = values.get(machine.cycle_time)
     value = found.value if found is not None else None
     if isinstance(value, str):
-        quantity = parse_quantity(value)
+        quantity = _quantity(value)
         value = quantity[0] if quantity is not None and quantity[1] in (None, "s") else value
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LONGEST_CYCLE_S:
         if found is not None and (value is not None or found.problem is not None):
             problems.append(f"cycle time (point {machine.cycle_time}) is not a number of seconds")
         return None
     return float(value)
 
 
-def _rework(machine: MachineSettings, values: Mapping[str, PointValue], problems: list[str]) -> ReworkRequest | None:
+def _rework(
+    machine: MachineSettings, values: Mapping[str, PointValue], problems: list[str], *, polled: bool
+) -> ReworkRequest | None:
     settings = machine.rework
-    if settings is None or not _holds(settings, values):
+    if settings is None or not _holds("rework", settings, values, problems, polled=polled):
         return None
     return_to, reason = _text(values, settings.return_to), _text(values, settings.reason)
     if return_to is None or return_to not in BY_CODE or reason is None:
@@ -229,15 +290,20 @@ def _rework(machine: MachineSettings, values: Mapping[str, PointValue], problems
     return ReworkRequest(return_to=return_to, reason=reason[:1000])
 
 
-def _holds(condition: PointEquals | None, values: Mapping[str, PointValue]) -> bool:
-    found = values.get(condition.point) if condition is not None else None
-    return (
-        condition is not None
-        and found is not None
-        and found.problem is None
-        and found.value is not None
-        and _same(found.value, condition.value)
-    )
+def _holds(
+    what: str, condition: PointEquals | None, values: Mapping[str, PointValue], problems: list[str], *, polled: bool
+) -> bool:
+    """Whether the point has the value. Where that cannot be known the cycle cannot be judged."""
+    if condition is None:
+        return False
+    found = values.get(condition.point)
+    unreadable = found is None or found.value is None or found.problem is not None
+    doubtful = found is not None and found.value is not None and found.quality is not Quality.GOOD
+    if doubtful or (unreadable and polled):
+        problems.append(f"whether this is {what} (point {condition.point}) cannot be read")
+    if found is None or found.value is None or unreadable or doubtful:
+        return False
+    return _same(found.value, condition.value)
 
 
 def _same(value: RawValue, expected: SettingScalar) -> bool:

@@ -19,6 +19,8 @@ from messaging.watchdog import feed_watchdog
 log = structlog.get_logger()
 
 PRUNE_EVERY_S = 3600.0
+FINISH_S = 5.0
+"""What a machine has in hand at SIGTERM may take this long; a link to nowhere does not hold the station longer."""
 
 
 async def run_station(settings: StationSettings) -> None:
@@ -33,10 +35,10 @@ async def run_station(settings: StationSettings) -> None:
         uplink = Uplink(settings, settings.broker.address(_password(settings)), outbox, software)
         supervisors = _supervisors(settings, outbox, uplink, software)
         stop = asyncio.Event()
-        for name in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(name, stop.set)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with asyncio.TaskGroup() as tasks:
-            machines = [tasks.create_task(supervisor.run()) for supervisor in supervisors.values()]
+            machines = {name: tasks.create_task(supervisor.run()) for name, supervisor in supervisors.items()}
             delivery = tasks.create_task(uplink.run())
             background = [
                 tasks.create_task(feed_watchdog(SystemdNotifier(), outbox.turn)),
@@ -45,16 +47,29 @@ async def run_station(settings: StationSettings) -> None:
             log.info("station running", station=settings.station.id, machines=sorted(supervisors))
             await stop.wait()
             log.info("station stopping")
-            for supervisor in supervisors.values():
-                supervisor.stop()
-            await asyncio.wait(machines)
+            recording = [name for name, machine in settings.machines.items() if machine.records]
+            # Companions last: the unit in hand may need them.
+            for names in (recording, [name for name in machines if name not in recording]):
+                for name in names:
+                    supervisors[name].stop()
+                await _ended({name: machines[name] for name in names})
             uplink.stop()
-            await asyncio.wait({delivery}, timeout=5.0)
-            for task in (delivery, *background):
+            await _ended({"uplink": delivery})
+            for task in background:
                 task.cancel()
     finally:
         outbox.close()
     log.info("station stopped")
+
+
+async def _ended(running: Mapping[str, asyncio.Task[None]]) -> None:
+    """Wait for these to end by themselves, for a while; then cancel what does not."""
+    if running:
+        await asyncio.wait(running.values(), timeout=FINISH_S)
+    for name, task in running.items():
+        if not task.done():
+            log.warning("not ended in time, cancelled", what=name)
+            task.cancel()
 
 
 def _supervisors(settings: StationSettings, outbox: Outbox, uplink: Uplink, software: str) -> Mapping[str, Supervisor]:

@@ -1,14 +1,17 @@
 """The life of one machine: open, listen, read, keep, acknowledge, reopen. The one owner of reconnecting."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
-from agent.cycles import Cursor, Relation, Step, step
-from agent.judging import Cycle, judged
+from agent.cycles import Cursor, CycleKey, Relation, Step, step
+from agent.faults import Faults
+from agent.judging import Cycle, criteria_for, judged
 from agent.outbox import Outbox
 from agent.parsing import cycle_key_of, parse
 from agent.settings import MachineSettings, StationSettings
@@ -25,13 +28,24 @@ Kept = TypeVar("Kept")
 SETUP_RETRY_S = 30.0
 """A machine with a configuration that cannot work is tried again this often: it may be mended at the machine."""
 DISK_RETRY_S = 1.0
+LAST_ANSWER_S = 2.0
+"""Once the station stops, a companion has this long to finish its part of the unit in hand."""
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What a companion said on its own for the job in hand: acknowledged when the record made of it is on disk."""
+
+    reading: Reading
+    key: CycleKey | None
+    cursor: Cursor | None
 
 
 class Supervisor:
     """Owns one machine's driver.
 
     ``companions`` are supervisors of machines that work for this one's units; ``kept`` is called when a result is on
-    disk.
+    disk. ``faults`` counts mistakes of the program itself: they end a life of the link, never the station.
     """
 
     def __init__(
@@ -47,7 +61,7 @@ class Supervisor:
     ) -> None:
         self._machine = machine
         self._settings = settings
-        self._criteria = criteria
+        self._criteria = criteria_for(machine, settings, criteria)
         self._driver = driver
         self._outbox = outbox
         self._software = software
@@ -56,8 +70,14 @@ class Supervisor:
         self._log = log.bind(machine=machine.name)
         self._open = asyncio.Event()
         self._told = ""
-        self._readings: asyncio.Queue[Reading] = asyncio.Queue()
         self._stopping = asyncio.Event()
+        self._hired = asyncio.Lock()
+        self._asked_at: datetime | None = None
+        self._said: asyncio.Queue[_Said] = asyncio.Queue()
+        self._used: list[_Said] = []
+        self._patience: asyncio.Timeout | None = None
+        self._hurried = False
+        self.faults = Faults(self._log)
 
     async def run(self) -> None:
         """Live until stop(); a lost link is opened again, with growing waits."""
@@ -71,46 +91,135 @@ class Supervisor:
         )
 
     def stop(self) -> None:
-        """Finish the cycle in hand, then end."""
+        """Finish the cycle in hand, then end. A companion that is still awaited gets little time."""
         self._stopping.set()
+        for companion in self._companions.values():
+            companion.hurry()
+
+    # -- as a companion ----------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def hired(self) -> AsyncIterator[None]:
+        """As a companion: work for one unit, and for no other at the same time.
+
+        What this machine said before or after is not about that unit: it is told, and belongs to nobody.
+        """
+        async with self._hired:
+            self._asked_at = datetime.now(UTC)
+            try:
+                yield
+            finally:
+                self._asked_at = None
+                while not self._said.empty():
+                    await self._unasked(self._said.get_nowait())
+                self._used.clear()
 
     async def answer(self, job: Mapping[str, Scalar], timeout_s: float) -> Reading | str:
-        """As a companion: do the job, or report the next thing this machine says; else why there is nothing."""
+        """While hired: do the job, or report the next thing this machine says; else why there is nothing."""
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(min(timeout_s, LAST_ANSWER_S) if self._hurried else timeout_s) as self._patience:
                 await self._open.wait()
                 if isinstance(self._driver, Performing):
                     return await self._driver.perform(job)
-                return await self._readings.get()
+                said = await self._said.get()
+                self._used.append(said)
+                return said.reading
         except TimeoutError:
             state = "said nothing" if self._open.is_set() else f"was not connected ({self._told or 'still connecting'})"
-            return f"{self._machine.name} {state} within {timeout_s:g} s"
+            when = "before the station was stopped" if self._hurried else f"within {timeout_s:g} s"
+            return f"{self._machine.name} {state} {when}"
         except LinkError as error:
             return f"{self._machine.name}: {error}"
+        except Exception as error:  # noqa: BLE001  # the unit's record is made without this companion
+            return f"{self._machine.name}: {self.faults.tell(error)}"
+        finally:
+            self._patience = None
 
-    def forget(self) -> None:
-        """As a companion: what was said before the job began is not about it."""
-        while not self._readings.empty():
-            self._log.warning("companion spoke unasked", values=_values(self._readings.get_nowait()))
+    def hurry(self) -> None:
+        """End this wait in answer(), and every later one, soon: the station stops."""
+        self._hurried = True
+        latest = asyncio.get_running_loop().time() + LAST_ANSWER_S
+        patience = self._patience
+        if patience is not None and not patience.expired() and (patience.when() or 0.0) > latest:
+            patience.reschedule(latest)
+
+    def cursors(self) -> list[Cursor]:
+        """While hired: the cursors of what was used, to be kept with the record."""
+        return [said.cursor for said in self._used if said.cursor is not None]
+
+    async def release(self) -> None:
+        """While hired: the record is on disk, so what was used of this machine's is acknowledged."""
+        for said in self._used:
+            await self._acknowledge_aside(said)
+
+    async def _say(self, event: MachineEvent, reading: Reading) -> None:
+        key = cycle_key_of(self._machine, reading)
+        cursor: Cursor | None = None
+        if key is not None:
+            last = await self._keep(lambda: self._outbox.cursor(self._machine.name))
+            found = step(last, self._machine.name, key, self._machine.counter_modulus)
+            if found.relation is Relation.REPEAT:
+                await self._acknowledge(reading, key)
+                return
+            cursor = found.cursor
+            if any(said.cursor == cursor for said in self._used):
+                return  # said again because it is not acknowledged yet: the record is being made
+        said = _Said(reading, key, cursor)
+        if self._asked_at is None or event.first or event.signalled_at < self._asked_at:
+            await self._unasked(said)
+        else:
+            self._said.put_nowait(said)
+
+    async def _unasked(self, said: _Said) -> None:
+        self._log.warning("companion spoke unasked", values=_values(said.reading))
+        if said.cursor is not None:
+            cursor = said.cursor
+            await self._keep(lambda: self._outbox.keep_cursor(cursor))
+        await self._acknowledge_aside(said)
+
+    async def _acknowledge_aside(self, said: _Said) -> None:
+        """A companion's own life notices a lost link; whoever hired it goes on."""
+        try:
+            await self._acknowledge(said.reading, said.key)
+        except LinkError as error:
+            self._log.info("companion not acknowledged", error=str(error))
 
     # -- one life of the link ----------------------------------------------------------------------------------------
 
     async def _life(self) -> None:
         while not self._stopping.is_set():
             try:
-                try:
-                    await self._driver.open()
-                    self._log.info("machine connected", again=bool(self._told))
-                    self._told = ""
-                    self._open.set()
-                    await self._listen()
-                    return
-                finally:
-                    self._open.clear()
-                    await self._driver.close()
+                with self.faults.as_lost_link():
+                    await self._one_life()
             except SetupError as error:
                 self._tell("machine set up wrongly", error)
                 await self._pause(SETUP_RETRY_S)
+            else:
+                return
+
+    async def _one_life(self) -> None:
+        try:
+            if not await self._opened():
+                return
+            self._log.info("machine connected", again=bool(self._told))
+            self._told = ""
+            self._open.set()
+            await self._listen()
+        finally:
+            self._open.clear()
+            await self._driver.close()
+
+    async def _opened(self) -> bool:
+        """Open the driver. False when the station was stopped first: a machine may take long to be absent."""
+        opening = asyncio.create_task(self._driver.open())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if opening.done():
+                opening.result()
+            return opening.done()
+        finally:
+            await _end(opening, stopping)
 
     async def _listen(self) -> None:
         stopping = asyncio.create_task(self._stopping.wait())
@@ -123,15 +232,12 @@ class Supervisor:
                     return
                 await self._cycle(event.result())
         finally:
-            for task in (stopping, event):
-                if task is not None and not task.done():
-                    task.cancel()
-                    await asyncio.gather(task, return_exceptions=True)
+            await _end(stopping, event)
 
     async def _cycle(self, event: MachineEvent) -> None:
         reading = await self._driver.read(event)
         if not self._machine.records:
-            self._readings.put_nowait(reading)
+            await self._say(event, reading)
             return
         key = cycle_key_of(self._machine, reading)
         found: Step | None = None
@@ -141,39 +247,69 @@ class Supervisor:
             if found.relation is Relation.REPEAT:
                 await self._acknowledge(reading, key)
                 return
-            if found.relation is Relation.FIRST and event.first and (self._without_handshake() or key == 0):
+            if self._is_baseline(event, found):
                 baseline = found.cursor
-                # What stood there before this station first listened is the baseline, not a result of ours.
+                if found.relation is Relation.NEW_EPOCH:
+                    self._log.warning("machine restarted, results may be missed", cycle_key=key)
                 await self._keep(lambda: self._outbox.keep_cursor(baseline))
                 return
             if found.missed is None or found.missed > 0:
                 self._log.warning("results missed", missed=found.missed, cycle_key=key)
-        elif event.first and self._machine.cycle_key is None and self._without_handshake():
+        elif self._machine.cycle_key is not None:
+            if reading.raw is None:
+                # It stays where it is: without its number it would be recorded again at every look.
+                raise LinkError(f"{self._machine.name}: the cycle key (point {self._machine.cycle_key}) cannot be read")
+        elif event.first and self._without_handshake():
             return
         await self._record(event, reading, found)
         await self._acknowledge(reading, key)
 
+    def _is_baseline(self, event: MachineEvent, found: Step) -> bool:
+        """What stands there before a first result is no result: as this station starts to listen, or at 0."""
+        if event.payload is not None:
+            return False
+        nothing_yet = found.cursor.key in (0, "")
+        if found.relation is Relation.FIRST:
+            return event.first and (nothing_yet or self._without_handshake())
+        return found.relation is Relation.NEW_EPOCH and nothing_yet
+
     async def _record(self, event: MachineEvent, reading: Reading, found: Step | None) -> None:
-        answers: dict[str, tuple[MachineSettings, Reading | str]] = {}
-        job = self._job(reading)
-        for companion in self._companions.values():
-            companion.forget()
-        for wanted in self._machine.companions:
-            other = self._companions[wanted.machine]
-            answers[wanted.machine] = (other._machine, await other.answer(job, wanted.timeout))
+        async with AsyncExitStack() as work:
+            # Always in the same order: two machines that share two companions would else wait for each other.
+            for name in sorted(self._companions):
+                await work.enter_async_context(self._companions[name].hired())
+            job = self._job(reading)
+            answers: dict[str, tuple[MachineSettings, Reading | str]] = {}
+            for wanted in self._machine.companions:
+                other = self._companions[wanted.machine]
+                answers[wanted.machine] = (other._machine, await other.answer(job, wanted.timeout))
+            await self._keep_record(event, reading, found, answers)
+            for companion in self._companions.values():
+                await companion.release()
+
+    async def _keep_record(
+        self,
+        event: MachineEvent,
+        reading: Reading,
+        found: Step | None,
+        answers: Mapping[str, tuple[MachineSettings, Reading | str]],
+    ) -> None:
         parsed = parse(self._machine, reading, self._criteria, answers)
-        cursor_unknown = found is None or (found.relation is Relation.FIRST and event.first)
+        # Without a last key to compare with, this may be a result that was kept before a crash.
+        unknown = found is None or (found.relation is Relation.FIRST and event.first)
         cycle = Cycle(
             machine=self._machine.name,
             completed_at=datetime.now(UTC) if event.first else event.signalled_at.astimezone(UTC),
             source_timestamp=_source_timestamp(self._machine, reading),
             step=found,
-            possible_repeat=cursor_unknown and (event.first or self._machine.cycle_key is None),
+            possible_repeat=unknown,
             raw=reading.raw,
         )
         record = judged(parsed, cycle, self._settings, self._criteria, self._software)
-        cursor: Cursor | None = found.cursor if found is not None else None
-        seq = await self._keep(lambda: self._outbox.append(record, cursor))
+        cursors = [found.cursor] if found is not None else []
+        for companion in self._companions.values():
+            cursors += companion.cursors()
+        seq = await self._keep(lambda: self._outbox.append(record, *cursors))
         self._kept()
         self._log.info(
             "result kept",
@@ -188,14 +324,18 @@ class Supervisor:
         told = False
         while True:
             try:
-                return await work()
+                kept = await work()
             except StoreError as error:
                 if not told:
-                    self._log.error("result not kept, machine not acknowledged", error=str(error))
+                    self._log.error("disk refuses, machine not acknowledged", error=str(error))
                     told = True
                 if self._stopping.is_set():
                     raise LinkError(f"{self._machine.name}: stopped while the disk refused a result") from error
                 await self._pause(DISK_RETRY_S)
+            else:
+                if told:
+                    self._log.info("disk keeps results again")
+                return kept
 
     async def _acknowledge(self, reading: Reading, key: Scalar | None) -> None:
         if isinstance(self._driver, Acknowledging):
@@ -206,7 +346,8 @@ class Supervisor:
 
     def _job(self, reading: Reading) -> dict[str, Scalar]:
         parsed = parse(self._machine, reading)
-        job: dict[str, Scalar] = {"date": datetime.now(UTC).date().isoformat()}
+        # A label bears the day of the place where it is printed.
+        job: dict[str, Scalar] = {"date": datetime.now(UTC).astimezone().date().isoformat()}
         given = {
             "serial_number": parsed.serial_number,
             "lot_number": parsed.lot_number,
@@ -229,6 +370,14 @@ class Supervisor:
         if self._told != str(error):
             self._log.warning(event, error=str(error))
             self._told = str(error)
+
+
+async def _end(*tasks: asyncio.Task[Any] | None) -> None:
+    """Cancel what still runs, and wait for its end."""
+    running = [task for task in tasks if task is not None and not task.done()]
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
 
 
 def _source_timestamp(machine: MachineSettings, reading: Reading) -> datetime | None:

@@ -6,11 +6,13 @@ A row is settled only by central's commit. The broker's PUBACK only frees room i
 import asyncio
 import socket
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import structlog
 from pydantic import ValidationError
 
+from agent.faults import Faults
 from agent.outbox import Outbox, Row
 from agent.settings import StationSettings
 from contracts.envelope import (
@@ -23,7 +25,7 @@ from contracts.envelope import (
     RecordsHeader,
     encode_records,
 )
-from contracts.errors import LinkError, StoreError
+from contracts.errors import LinkError, SetupError, StoreError
 from contracts.topics import StationTopics
 from messaging.broker import BrokerAddress
 from messaging.lives import live_again_and_again
@@ -39,7 +41,10 @@ GOODBYE_S = 2.0
 
 
 class Uplink:
-    """Delivers the outbox's present stream to central, as long as it runs."""
+    """Delivers the outbox's present stream to central, as long as it runs.
+
+    ``faults`` counts mistakes of the program itself: they end a connection, never the station.
+    """
 
     def __init__(self, settings: StationSettings, address: BrokerAddress, outbox: Outbox, software: str) -> None:
         station = settings.station
@@ -50,12 +55,16 @@ class Uplink:
         self._software = software
         self._resend_after_s = settings.resend_after
         self._more = asyncio.Event()
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._told = ""
         self._stream_id = ""
         self._commit: Commit | None = None
         self._sent_up_to = 0
+        self._in_flight: dict[int, None] = {}
         self._progress_at = 0.0
+        self._refusal: LinkError | None = None
+        self._turn = asyncio.Lock()
+        self.faults = Faults(log)
 
     def wake(self) -> None:
         """There is something new in the outbox."""
@@ -63,54 +72,79 @@ class Uplink:
 
     def stop(self) -> None:
         """End soon: say goodbye to the broker and return from run()."""
-        self._stopping = True
+        self._stopping.set()
         self._more.set()
 
     async def run(self) -> None:
         """Deliver until stop(). A lost broker is tried again for ever; nothing is lost by its absence."""
-        await live_again_and_again(self._life, lost=self._lost)
+        await live_again_and_again(self._life, lost=self._lost, pause=self._pause)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
 
     async def _life(self) -> None:
-        if self._stopping:
+        if self._stopping.is_set():
             return
-        self._commit = None
-        self._stream_id = (await self._outbox.state()).stream_id
+        try:
+            with self.faults.as_lost_link():
+                await self._connection()
+        except StoreError as error:
+            raise LinkError(f"uplink paused: {error}") from error
+        except SetupError as error:
+            # The machines' results are kept meanwhile; somebody may mend it without a restart.
+            raise LinkError(f"uplink set up wrongly: {error}") from error
+
+    async def _connection(self) -> None:
+        self._commit, self._refusal = None, None
+        self._in_flight.clear()
+        birth = await self._birth(online=False)
+        self._stream_id = birth.stream_id
         session = Session(
             self._address,
             client_id=f"neurohub-agent-{self._station.site}-{self._station.line}-{self._station.id}",
-            will=Will(self._topics.state, (await self._birth(online=False)).model_dump_json().encode()),
+            will=Will(self._topics.state, birth.model_dump_json().encode()),
         )
+        opening = asyncio.create_task(session.open([self._topics.commits]))
         try:
-            await session.open([self._topics.commits])
+            if await self._first_of(opening) is None:
+                return
             log.info("broker connected", broker=str(self._address))
             self._told = ""
-            await session.publish(
-                self._topics.state, (await self._birth(online=True)).model_dump_json().encode(), retain=True
-            )
-            listening = asyncio.create_task(self._listen(session))
-            sending = asyncio.create_task(self._send(session))
-            try:
-                await asyncio.wait({listening, sending}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in (listening, sending):
-                    task.cancel()
-                ends = await asyncio.gather(listening, sending, return_exceptions=True)
-            for end in ends:
-                if isinstance(end, StoreError):
-                    raise LinkError(f"uplink paused: {end}") from end
-                if isinstance(end, BaseException) and not isinstance(end, asyncio.CancelledError):
-                    raise end
+            await self._say_hello(session)
+            await self._first_of(asyncio.create_task(self._listen(session)), asyncio.create_task(self._send(session)))
             await self._goodbye(session)
         finally:
             self._outbox.live = False
             await session.close()
+
+    async def _first_of(self, *tasks: asyncio.Task[None]) -> asyncio.Task[None] | None:
+        """The first of these to end, its error raised; None when stop() came first. The others are cancelled."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (*tasks, stopping):
+                task.cancel()
+            ends = await asyncio.gather(*tasks, stopping, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException) and not isinstance(end, asyncio.CancelledError):
+                raise end
+        return next((task for task in tasks if not task.cancelled()), None)
+
+    async def _say_hello(self, session: Session) -> None:
+        birth = await self._birth(online=True)
+        await session.publish(self._topics.state, birth.model_dump_json().encode(), retain=True)
 
     async def _goodbye(self, session: Session) -> None:
         try:
             async with asyncio.timeout(GOODBYE_S):
                 state = (await self._birth(online=False)).model_dump_json().encode()
                 await (await session.publish(self._topics.state, state, retain=True))
-        except (TimeoutError, LinkError) as error:
+        except (TimeoutError, LinkError, StoreError) as error:
             log.info("broker gone before goodbye", error=str(error))
 
     async def _birth(self, *, online: bool) -> Birth:
@@ -133,7 +167,8 @@ class Uplink:
     async def _listen(self, session: Session) -> None:
         while True:
             message = await session.next_message()
-            await self._adopt(session, message)
+            async with self._turn:
+                await self._adopt(session, message)
             session.acknowledge(message)
 
     async def _adopt(self, session: Session, message: Message) -> None:
@@ -144,56 +179,68 @@ class Uplink:
             return
         if commit.stream_id != self._stream_id:
             return
-        state = await self._outbox.state()
-        if commit.highest > state.sent:
+        if commit.highest > await self._outbox.sent():
             # An older image of this outbox was restored: its next numbers are taken already.
             self._stream_id = await self._outbox.mint_stream(commit)
             log.error("central knows more of this stream than the outbox: new stream", stream_id=self._stream_id)
             self._commit = None
-            self._sent_up_to = 0
-            await session.publish(
-                self._topics.state, (await self._birth(online=True)).model_dump_json().encode(), retain=True
-            )
+            self._in_flight.clear()
+            await self._say_hello(session)
             return
         await self._outbox.settle(commit)
-        before = self._commit
-        self._commit = commit
+        before, self._commit = self._commit, commit
         if before is None or commit.highest < before.highest or commit.epoch != before.epoch:
             # A first word, or a central that knows less than before: begin at what it lacks.
-            self._sent_up_to = commit.committed_seq
-        if before is None or (commit.committed_seq, commit.ranges) != (before.committed_seq, before.ranges):
+            self._begin_again()
+        oldest = next(iter(self._in_flight), None)
+        self._in_flight = {seq: None for seq in self._in_flight if not commit.covers(seq)}
+        if next(iter(self._in_flight), None) != oldest:
             self._progress_at = time.monotonic()
         self._outbox.live = True
         self._more.set()
 
+    def _begin_again(self) -> None:
+        """Send next what central lacks first."""
+        assert self._commit is not None
+        self._sent_up_to = self._commit.committed_seq
+        self._in_flight.clear()
+
     # -- records out -------------------------------------------------------------------------------------------------
 
     async def _send(self, session: Session) -> None:
-        while not self._stopping:
+        while True:
             self._more.clear()
-            if self._commit is not None:
-                while await self._send_batch(session):
-                    pass
+            while await self._send_batch(session):
+                pass
             await self._wait()
 
     async def _send_batch(self, session: Session) -> bool:
         """Send the next batch. False when there is nothing to send, or the window is full."""
-        commit = self._commit
-        if commit is None or self._stopping or self._sent_up_to - commit.committed_seq >= WINDOW_RECORDS:
-            return False
-        if self._sent_up_to <= commit.committed_seq:
-            self._progress_at = time.monotonic()
-        rows = await self._outbox.unsettled(
-            max(self._sent_up_to, commit.committed_seq),
-            max_rows=BATCH_RECORDS,
-            max_bytes=MAX_MESSAGE_BYTES - HEADER_BYTES,
-        )
-        if not rows:
-            return False
-        if len(rows) == 1 and len(rows[0].body) > MAX_MESSAGE_BYTES - HEADER_BYTES:
-            await self._park(rows[0])
-            return True
-        await self._outbox.mark_sent(rows[-1].seq)
+        # A commit that is adopted meanwhile would renumber or settle what is about to be sent.
+        async with self._turn:
+            if self._refusal is not None:
+                raise self._refusal
+            if self._commit is None or len(self._in_flight) >= WINDOW_RECORDS:
+                return False
+            rows = await self._outbox.unsettled(
+                self._sent_up_to, max_rows=BATCH_RECORDS, max_bytes=MAX_MESSAGE_BYTES - HEADER_BYTES
+            )
+            if not rows:
+                return False
+            if len(rows[0].body) > MAX_MESSAGE_BYTES - HEADER_BYTES:
+                await self._park(rows[0])
+                return True
+            await self._outbox.mark_sent(rows[-1].seq)
+            custody = await self._publish(session, rows)
+            if not self._in_flight:
+                self._progress_at = time.monotonic()
+            self._in_flight.update((row.seq, None) for row in rows)
+            self._sent_up_to = rows[-1].seq
+        if len(rows) > 1:
+            await custody
+        return True
+
+    async def _publish(self, session: Session, rows: Sequence[Row]) -> "asyncio.Future[None]":
         header = RecordsHeader(
             site=self._station.site,
             line=self._station.line,
@@ -201,21 +248,24 @@ class Uplink:
             stream_id=self._stream_id,
             sent_at=datetime.now(UTC),
         )
-        payload = encode_records(header, [(row.seq, row.body) for row in rows])
         custody = await session.publish(
             self._topics.records,
-            payload,
+            encode_records(header, [(row.seq, row.body) for row in rows]),
             user_properties={
                 PROPERTY_STREAM: self._stream_id,
                 PROPERTY_FIRST: str(rows[0].seq),
                 PROPERTY_LAST: str(rows[-1].seq),
             },
         )
-        if self._commit is commit:
-            self._sent_up_to = rows[-1].seq
-        if len(rows) > 1:
-            await custody
-        return True
+        custody.add_done_callback(self._custody_ended)
+        return custody
+
+    def _custody_ended(self, custody: "asyncio.Future[None]") -> None:
+        """A broker that refuses a record (an ACL) is told, also where nobody waits for its answer."""
+        error = None if custody.cancelled() else custody.exception()
+        if isinstance(error, LinkError):
+            self._refusal = error
+            self._more.set()
 
     async def _park(self, row: Row) -> None:
         reason = f"{len(row.body)} bytes: larger than a message may be"
@@ -224,20 +274,21 @@ class Uplink:
 
     async def _wait(self) -> None:
         """Until there is something new; without progress for a while, begin again at the first uncommitted."""
-        commit = self._commit
-        outstanding = commit is not None and self._sent_up_to > commit.committed_seq
-        try:
-            async with asyncio.timeout(self._resend_after_s if outstanding else None):
-                await self._more.wait()
-        except TimeoutError:
-            self._maybe_resend()
-
-    def _maybe_resend(self) -> None:
-        commit = self._commit
-        if commit is not None and time.monotonic() - self._progress_at >= self._resend_after_s:
-            log.warning("no commit from central, sending again", first=commit.committed_seq + 1, last=self._sent_up_to)
-            self._sent_up_to = commit.committed_seq
-            self._progress_at = time.monotonic()
+        rest_s = self._progress_at + self._resend_after_s - time.monotonic() if self._in_flight else None
+        if rest_s is None or rest_s > 0:
+            try:
+                async with asyncio.timeout(rest_s):
+                    await self._more.wait()
+            except TimeoutError:
+                pass
+            else:
+                return
+        async with self._turn:
+            if not self._in_flight or time.monotonic() < self._progress_at + self._resend_after_s:
+                return
+            first = next(iter(self._in_flight))
+            log.warning("no commit from central, sending again", first=first, last=self._sent_up_to)
+            self._begin_again()
 
     def _lost(self, error: LinkError) -> None:
         if self._told != str(error):

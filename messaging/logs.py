@@ -8,14 +8,15 @@ import structlog
 
 def configure_logging(*, verbose: bool = False) -> None:
     """Write to stderr: JSON lines, or coloured text where stderr is a terminal. Libraries speak from WARNING up."""
-    renderer: structlog.typing.Processor
-    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    rendering: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer()]
+    if not sys.stderr.isatty():
+        rendering = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
+            *rendering,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
