@@ -67,9 +67,20 @@ class Machine:
         await self.simulator.cycle(self.values(self.number), self.number)
         self.acknowledged.append(self.number)
 
-    async def work(self) -> None:
-        while True:
-            await self.cycle()
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """One result after the other, each as soon as the last is acknowledged."""
+
+        async def work() -> None:
+            while True:
+                await self.cycle()
+
+        task = asyncio.create_task(work())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def agent(self, state_dir: Path) -> Process:
         return agent(self.file, state_dir, self.overrides)
@@ -93,11 +104,6 @@ async def started(protocol: str) -> AsyncIterator[Machine]:
 async def machine(request: pytest.FixtureRequest) -> AsyncIterator[Machine]:
     async with started(request.param) as running:
         yield running
-
-
-async def ended(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_disk_that_refuses_stops_the_acknowledgement_until_there_is_room(
@@ -142,27 +148,26 @@ async def test_killed_at_any_moment_every_acknowledged_result_is_kept_and_kept_o
     machine: Machine, tmp_path: Path
 ) -> None:
     moments = random.Random(1)
-    work = asyncio.create_task(machine.work())
-    for _ in range(KILLS):
-        before = len(machine.acknowledged)
+    async with machine.working():
+        for _ in range(KILLS):
+            async with machine.agent(tmp_path) as process:
+                await more_acknowledged(machine, moments.randrange(1, 4))
+                await asyncio.sleep(moments.uniform(0, 0.03))  # any moment of a cycle
+                await process.kill()
+            keys = [record["cycle_key"] for record in kept(tmp_path)]
+            assert machine.acknowledged == keys[: len(machine.acknowledged)], "acknowledged, and not on disk"
+            assert keys == list(range(1, len(keys) + 1)), "recorded twice, or out of order"
         async with machine.agent(tmp_path) as process:
-            async with asyncio.timeout(20):
-                while len(machine.acknowledged) < before + moments.randrange(1, 4):
-                    await asyncio.sleep(0.001)
-            await asyncio.sleep(moments.uniform(0, 0.03))
-            await process.kill()
-        keys = [record["cycle_key"] for record in kept(tmp_path)]
-        assert machine.acknowledged == keys[: len(machine.acknowledged)], "acknowledged, and not on disk"
-        assert keys == list(range(1, len(keys) + 1)), "recorded twice, or out of order"
-        assert len(keys) <= machine.number
-    async with machine.agent(tmp_path) as process:
-        before = len(machine.acknowledged)
-        async with asyncio.timeout(20):
-            while len(machine.acknowledged) < before + 3:
-                await asyncio.sleep(0.01)
-        assert await process.stop() == 0
-        await ended(work)
+            await more_acknowledged(machine, 3)
+            assert await process.stop() == 0
     records = kept(tmp_path)
     assert [record["cycle_key"] for record in records] == list(range(1, len(records) + 1))
     assert len(records) - len(machine.acknowledged) in (0, 1)
     assert not [record for record in records if record.get("missed_before")]
+
+
+async def more_acknowledged(machine: Machine, count: int) -> None:
+    wanted = len(machine.acknowledged) + count
+    async with asyncio.timeout(20):
+        while len(machine.acknowledged) < wanted:
+            await asyncio.sleep(0.001)

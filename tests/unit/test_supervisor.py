@@ -1,0 +1,412 @@
+"""The life of one machine: what is kept, what is acknowledged, and what ends a life of the link."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from agent.cycles import Cursor
+from agent.outbox import Outbox
+from agent.settings import StationSettings, load
+from agent.supervisor import Supervisor
+from contracts.criteria import Outcome
+from contracts.errors import LinkError, SetupError, StoreError
+from contracts.measurement import Quality
+from contracts.record import ProcessRecord
+from drivers.base import PointValue, RawValue
+from tests.support.drivers import ToldDriver, ToldPrinter, reading
+
+CONFIG = Path("config/stations")
+
+
+def result(number: int, **change: RawValue | PointValue | None) -> dict[str, RawValue | PointValue | None]:
+    serial_number = f"WF-KR-261123D-001-{number:04d}"
+    good = {"serial_number": serial_number, "temperature": 60.0, "tof_i2c": True, "judgement": 1}
+    return {"result_counter": number, **good, **change}
+
+
+@pytest.fixture
+async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
+    box = Outbox(tmp_path / "outbox.db")
+    box.open()
+    yield box
+    box.close()
+
+
+async def records(outbox: Outbox) -> list[ProcessRecord]:
+    rows = await outbox.unsettled(0, max_rows=1000, max_bytes=10**7)
+    return [ProcessRecord.model_validate_json(row.body) for row in rows]
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            found = condition()
+            if found if isinstance(found, bool) else await found:
+                return
+            await asyncio.sleep(0.002)
+
+
+def station(name: str, tmp_path: Path, change: Mapping[str, str] | None = None) -> StationSettings:
+    """A station's file with texts replaced; reconnecting is quick."""
+    text = (CONFIG / f"{name}.yaml").read_text(encoding="utf-8")
+    quick = "    cycle_key:"
+    text = text.replace(quick, "    reconnect: {initial: 1ms, max: 5ms}\n" + quick, 1)
+    for old, new in (change or {}).items():
+        assert old in text
+        text = text.replace(old, new)
+    file = tmp_path / f"{name}.yaml"
+    file.write_text(text, encoding="utf-8")
+    return load(file)
+
+
+@asynccontextmanager
+async def supervised(
+    settings: StationSettings, drivers: Mapping[str, ToldDriver], outbox: Outbox
+) -> AsyncIterator[dict[str, Supervisor]]:
+    built: dict[str, Supervisor] = {}
+    for name in sorted(drivers, key=lambda name: bool(settings.machines[name].companions)):
+        machine = settings.machines[name]
+        companions = {wanted.machine: built[wanted.machine] for wanted in machine.companions}
+        built[name] = Supervisor(
+            machine, settings, settings.criteria_set(), drivers[name], outbox, "test", companions, kept=lambda: None
+        )
+    running = [asyncio.create_task(supervisor.run()) for supervisor in built.values()]
+    try:
+        yield built
+    finally:
+        for supervisor in built.values():
+            supervisor.stop()
+        async with asyncio.timeout(10):
+            await asyncio.gather(*running)
+        assert all(not driver.is_open for driver in drivers.values())
+
+
+async def test_a_result_is_kept_then_acknowledged(tmp_path: Path, outbox: Outbox) -> None:
+    driver = ToldDriver()
+    async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox):
+        driver.say(result(1))
+        await until(lambda: driver.acknowledged == [1])
+        (record,) = await records(outbox)
+        assert (record.cycle_key, record.outcome, record.possible_repeat) == (1, Outcome.PASS, False)
+        assert await outbox.cursor("tester") == Cursor("tester", 1)
+
+
+async def test_the_same_number_after_a_crash_is_acknowledged_and_not_recorded(tmp_path: Path, outbox: Outbox) -> None:
+    await outbox.keep_cursor(Cursor("tester", 7))
+    driver = ToldDriver()
+    async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox):
+        driver.say(result(7), first=True)
+        driver.say(result(8))
+        await until(lambda: driver.acknowledged == [7, 8])
+        assert [record.cycle_key for record in await records(outbox)] == [8]
+
+
+async def test_a_gap_and_a_restart_of_the_machine_are_told_in_the_record(tmp_path: Path, outbox: Outbox) -> None:
+    await outbox.keep_cursor(Cursor("tester", 7))
+    driver = ToldDriver()
+    async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox):
+        driver.say(result(10))
+        driver.say(result(2))
+        await until(lambda: driver.acknowledged == [10, 2])
+        found = [(record.cycle_key, record.missed_before, record.cycle_epoch) for record in await records(outbox)]
+        assert found == [(10, 2, 0), (2, None, 1)]
+
+
+async def test_a_counter_at_zero_is_no_result(tmp_path: Path, outbox: Outbox) -> None:
+    driver = ToldDriver()
+    async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox):
+        driver.say(result(0), first=True)
+        driver.say(result(1))
+        driver.say(result(0))  # switched off and on
+        driver.say(result(1))
+        await until(lambda: driver.acknowledged == [1, 1])
+        found = [(record.cycle_key, record.cycle_epoch) for record in await records(outbox)]
+        assert found == [(1, 0), (1, 1)]
+
+
+async def test_what_stood_there_first_may_be_a_repeat_where_the_machine_waits_for_an_answer(
+    tmp_path: Path, outbox: Outbox
+) -> None:
+    driver = ToldDriver()
+    async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox):
+        driver.say(result(41), first=True)
+        await until(lambda: driver.acknowledged == [41])
+        (record,) = await records(outbox)
+        assert record.possible_repeat
+
+
+NO_HANDSHAKE = {'acknowledge: {write: {holding_register: 50, type: uint16, value: "{cycle_key}"}}': ""}
+
+
+async def test_what_stood_there_first_is_the_baseline_where_nobody_waits(tmp_path: Path, outbox: Outbox) -> None:
+    driver = ToldDriver()
+    async with supervised(station("P03-A", tmp_path, NO_HANDSHAKE), {"tester": driver}, outbox):
+        driver.say(result(41), first=True)
+        driver.say(result(42))
+        await until(lambda: driver.acknowledged == [42])
+        assert [record.cycle_key for record in await records(outbox)] == [42]
+
+
+async def test_without_number_and_handshake_every_record_may_be_a_repeat(tmp_path: Path, outbox: Outbox) -> None:
+    driver = ToldDriver()
+    settings = station("P03-A", tmp_path, {**NO_HANDSHAKE, "    cycle_key: result_counter\n": ""})
+    async with supervised(settings, {"tester": driver}, outbox):
+        driver.say(result(1), first=True)
+        driver.say(result(2))
+        await until(lambda: driver.acknowledged == [None])
+        (record,) = await records(outbox)
+        assert (record.possible_repeat, record.serial_number) == (True, "WF-KR-261123D-001-0002")
+
+
+@pytest.mark.parametrize(
+    "number", [None, PointValue(None, problem="illegal address"), PointValue(5, quality=Quality.BAD), 1.5], ids=str
+)
+async def test_a_polled_result_without_its_number_is_not_recorded_again_at_every_look(
+    tmp_path: Path, outbox: Outbox, number: PointValue | None
+) -> None:
+    driver = ToldDriver()
+    async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox):
+        driver.say(result(1, result_counter=number))
+        await until(lambda: driver.closed == 1)
+        driver.say(result(2))
+        await until(lambda: driver.acknowledged == [2])
+        assert [record.cycle_key for record in await records(outbox)] == [2]
+
+
+async def test_a_message_without_its_number_is_kept_as_an_error(tmp_path: Path, outbox: Outbox) -> None:
+    driver = ToldDriver()
+    async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox):
+        driver.say(result(1, result_counter=None), raw=b"garbled")
+        await until(lambda: driver.acknowledged == [None])
+        (record,) = await records(outbox)
+        assert (record.outcome, record.raw, record.possible_repeat) == (Outcome.ERROR, b"garbled", True)
+
+
+async def test_a_link_lost_before_the_acknowledgement_costs_nothing(tmp_path: Path, outbox: Outbox) -> None:
+    driver = ToldDriver()
+    driver.refuse_acknowledge = [LinkError("cable pulled")]
+    async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox):
+        driver.say(result(1))
+        await until(lambda: driver.closed == 1)
+        driver.say(result(1), first=True)
+        await until(lambda: driver.acknowledged == [1])
+        assert len(await records(outbox)) == 1
+
+
+async def test_a_lost_link_is_told_once_and_its_return_once(tmp_path: Path, outbox: Outbox) -> None:
+    driver = ToldDriver()
+    driver.refuse_open = [LinkError("no route") for _ in range(4)]
+    with capture_logs() as logs:
+        async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox):
+            driver.say(result(1))
+            await until(lambda: driver.acknowledged == [1])
+    told = [(line["event"], line.get("error", line.get("again"))) for line in logs if line["event"] != "result kept"]
+    assert told == [("machine link lost", "no route"), ("machine connected", True)]
+
+
+async def test_a_machine_set_up_wrongly_is_tried_again_and_does_not_hold_the_stop(
+    tmp_path: Path, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.supervisor.SETUP_RETRY_S", 0.01)
+    driver = ToldDriver()
+    driver.refuse_open = [SetupError("no such register")] * 2
+    async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox):
+        driver.say(result(1))
+        await until(lambda: driver.acknowledged == [1])
+    assert driver.opened == 3
+
+
+async def test_a_mistake_of_our_own_is_told_with_its_place_counted_and_survived(tmp_path: Path, outbox: Outbox) -> None:
+    driver = ToldDriver()
+    driver.refuse_read = [ZeroDivisionError("a bug")] * 3
+    with capture_logs() as logs:
+        async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox) as supervisors:
+            driver.say(result(1))
+            await until(lambda: driver.acknowledged == [1])
+            assert supervisors["tester"].faults.count == 3
+    told = [line for line in logs if line["event"] == "unexpected error, please report it"]
+    assert len(told) == 1, "the same again is not told again"
+    assert told[0]["exc_info"].__traceback__ is not None
+    assert (driver.opened, len(await records(outbox))) == (4, 1)
+
+
+async def test_a_machine_that_is_slow_to_be_absent_does_not_hold_the_stop(tmp_path: Path, outbox: Outbox) -> None:
+    driver = ToldDriver()
+    driver.open_takes_for_ever = True
+    async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox):
+        await until(lambda: driver.opened == 1)
+    assert driver.closed == 1
+
+
+async def test_a_disk_that_refuses_is_told_once_and_holds_the_acknowledgement(
+    tmp_path: Path, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.supervisor.DISK_RETRY_S", 0.005)
+    attempts = 0
+    append = outbox.append
+
+    async def refusing(record: ProcessRecord, *cursors: Cursor) -> int:
+        nonlocal attempts
+        attempts += 1
+        if attempts <= 5:
+            assert not driver.acknowledged
+            raise StoreError("no space left on device")
+        return await append(record, *cursors)
+
+    monkeypatch.setattr(outbox, "append", refusing)
+    driver = ToldDriver()
+    with capture_logs() as logs:
+        async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox):
+            driver.say(result(1))
+            await until(lambda: driver.acknowledged == [1])
+    told = [line["event"] for line in logs if "disk" in line["event"]]
+    assert told == ["disk refuses, machine not acknowledged", "disk keeps results again"]
+    assert len(await records(outbox)) == 1
+
+
+# -- companions --------------------------------------------------------------------------------------------------------
+
+
+def scan(number: int) -> dict[str, RawValue | PointValue | None]:
+    return {"n": number, "code": f"WF-KR-261123D-001-{number:04d}"}
+
+
+def verified(number: int) -> dict[str, RawValue | PointValue | None]:
+    return {"code": f"WF-KR-261123D-001-{number:04d}", "grade": "A"}
+
+
+def label_station(tmp_path: Path, change: Mapping[str, str] | None = None) -> StationSettings:
+    return station("P07-A", tmp_path, {"timeout: 10s": "timeout: 300ms", **(change or {})})
+
+
+def label_machines() -> dict[str, ToldDriver]:
+    return {"scanner": ToldDriver(), "printer": ToldPrinter(reading({"printed": True})), "verifier": ToldDriver()}
+
+
+async def test_a_unit_is_made_of_what_all_its_machines_say(tmp_path: Path, outbox: Outbox) -> None:
+    machines = label_machines()
+    async with supervised(label_station(tmp_path), machines, outbox):
+        machines["scanner"].say(scan(1), raw=b"1")
+        printer = machines["printer"]
+        assert isinstance(printer, ToldPrinter)
+        await until(lambda: bool(printer.jobs))
+        machines["verifier"].say(verified(1), raw=b"v")
+        await until(lambda: machines["scanner"].acknowledged == [1])
+        (record,) = await records(outbox)
+        assert record.outcome is Outcome.PASS
+        today = datetime.now(UTC).astimezone().date().isoformat()
+        assert printer.jobs[0] == {
+            "date": today,
+            "serial_number": "WF-KR-261123D-001-0001",
+            "lot_number": "WF-KR-261123D-001",
+            "product_model": "WR-100",
+        }
+
+
+async def test_a_scan_from_before_belongs_to_no_unit(tmp_path: Path, outbox: Outbox) -> None:
+    machines = label_machines()
+    with capture_logs() as logs:
+        async with supervised(label_station(tmp_path), machines, outbox):
+            machines["verifier"].say(verified(1), raw=b"v")  # too late for the last unit
+            await until(lambda: any(line["event"] == "companion spoke unasked" for line in logs))
+            early = datetime.now(UTC)
+            machines["scanner"].say(scan(1), raw=b"1")
+            printer = machines["printer"]
+            assert isinstance(printer, ToldPrinter)
+            await until(lambda: bool(printer.jobs))
+            machines["verifier"].say(verified(1), raw=b"v", at=early)  # came in before the unit, read only now
+            await until(lambda: machines["scanner"].acknowledged == [1])
+    (record,) = await records(outbox)
+    assert record.outcome is Outcome.ERROR
+    silent = next(m for m in record.measurements if m.name == "verifier.code")
+    assert silent.problem == "verifier said nothing within 0.3 s"
+    assert sum(line["event"] == "companion spoke unasked" for line in logs) == 2
+
+
+@pytest.mark.parametrize(
+    ("prints", "said"),
+    [
+        (LinkError("out of reach"), "printer: out of reach"),
+        (KeyError("bug"), "printer: unexpected error: KeyError: 'bug'"),
+        (None, "printer said nothing within 0.3 s"),
+    ],
+    ids=str,
+)
+async def test_a_companion_in_trouble_makes_an_error_and_no_second_label(
+    tmp_path: Path, outbox: Outbox, prints: Exception | None, said: str
+) -> None:
+    machines = {**label_machines(), "printer": ToldPrinter(prints)}
+    async with supervised(label_station(tmp_path), machines, outbox):
+        machines["scanner"].say(scan(1), raw=b"1")
+        await until(lambda: machines["scanner"].acknowledged == [1])
+        (record,) = await records(outbox)
+        assert record.outcome is Outcome.ERROR
+        assert said in {measurement.problem for measurement in record.measurements}
+        printer = machines["printer"]
+        assert isinstance(printer, ToldPrinter)
+        assert len(printer.jobs) == 1
+
+
+async def test_an_absent_companion_is_named(tmp_path: Path, outbox: Outbox) -> None:
+    machines = label_machines()
+    machines["printer"].refuse_open = [LinkError("no paper, no printer")] * 1000
+    async with supervised(label_station(tmp_path), machines, outbox):
+        machines["scanner"].say(scan(1), raw=b"1")
+        await until(lambda: machines["scanner"].acknowledged == [1])
+        (record,) = await records(outbox)
+    problems = {measurement.problem for measurement in record.measurements}
+    assert "printer was not connected (no paper, no printer) within 0.3 s" in problems
+
+
+NUMBERED = {
+    "      code:  {key: code}\n      grade:": "      n: {key: n, type: int}\n      code: {key: code}\n      grade:"
+}
+
+
+async def test_a_companion_that_waits_is_answered_when_the_record_is_kept_and_its_repeats_are_nobodys(
+    tmp_path: Path, outbox: Outbox
+) -> None:
+    change = {
+        **NUMBERED,
+        "      grade: {key: grade}\n": "      grade: {key: grade}\n    cycle_key: n\n    "
+        'measurements: [code, grade]\n    acknowledge: {send: "ACK {cycle_key}"}\n',
+    }
+    machines = label_machines()
+    verifier = machines["verifier"]
+    async with supervised(label_station(tmp_path, change), machines, outbox):
+        for number in (1, 2):
+            machines["scanner"].say(scan(number), raw=b"s")
+            printer = machines["printer"]
+            assert isinstance(printer, ToldPrinter)
+            await until(lambda number=number, printer=printer: len(printer.jobs) == number)
+            if number == 2:
+                verifier.say({"n": 1, **verified(1)}, raw=b"v")  # its answer was lost: it repeats itself
+            verifier.say({"n": number, **verified(number)}, raw=b"v")
+            await until(lambda number=number: machines["scanner"].acknowledged[-1:] == [number])
+    assert [record.outcome for record in await records(outbox)] == [Outcome.PASS, Outcome.PASS]
+    assert verifier.acknowledged == [1, 1, 2]
+    assert await outbox.cursor("verifier") == Cursor("verifier", 2)
+
+
+async def test_the_unit_in_hand_is_finished_soon_when_the_station_stops(tmp_path: Path, outbox: Outbox) -> None:
+    machines = label_machines()
+    settings = station("P07-A", tmp_path)  # a companion has 10 s
+    async with supervised(settings, machines, outbox) as supervisors:
+        machines["scanner"].say(scan(1), raw=b"1")
+        printer = machines["printer"]
+        assert isinstance(printer, ToldPrinter)
+        await until(lambda: bool(printer.jobs))
+        begun = time.monotonic()
+        supervisors["scanner"].stop()
+        await until(lambda: machines["scanner"].acknowledged == [1])
+        assert time.monotonic() - begun < 4
+    (record,) = await records(outbox)
+    assert record.outcome is Outcome.ERROR
+    problems = {measurement.problem for measurement in record.measurements}
+    assert "verifier said nothing before the station was stopped" in problems
