@@ -1,0 +1,300 @@
+"""The uplink over a real broker, with a central that says what a test wants it to say."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from agent.outbox import Outbox, Row
+from agent.settings import load
+from agent.uplink import Uplink
+from contracts.envelope import Birth, Commit, RecordsMessage
+from contracts.errors import StoreError
+from contracts.topics import StationTopics
+from messaging.broker import BrokerAddress
+from messaging.session import Session
+from tests.support.brokers import RunningBroker, free_port, iotcore_broker, mosquitto_broker
+from tests.support.records import record
+
+TOPICS = StationTopics("gimcheon", "KR01", "P03-A")
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[RunningBroker]:
+    async with iotcore_broker() as running:
+        yield running
+
+
+@pytest.fixture
+async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
+    box = Outbox(tmp_path / "outbox.db")
+    box.open()
+    yield box
+    box.close()
+
+
+class Central:
+    """Hears everything a station says; commits only what it is told to."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.births: list[Birth] = []
+        self.sent: list[tuple[str, int]] = []
+
+    async def listen(self) -> None:
+        while True:
+            message = await self._session.next_message()
+            if message.topic == TOPICS.state:
+                self.births.append(Birth.model_validate_json(message.payload))
+            else:
+                batch = RecordsMessage.model_validate_json(message.payload)
+                self.sent += [(batch.stream_id, numbered.seq) for numbered in batch.records]
+            self._session.acknowledge(message)
+
+    def seqs(self) -> list[int]:
+        return [seq for _, seq in self.sent]
+
+    async def say(self, payload: bytes) -> None:
+        await (await self._session.publish(TOPICS.commits, payload, retain=True))
+
+    async def commit(self, stream_id: str, up_to: int, *ranges: tuple[int, int], epoch: str = "e") -> None:
+        commit = Commit(stream_id=stream_id, epoch=epoch, committed_seq=up_to, ranges=ranges, at=datetime.now(UTC))
+        await self.say(commit.model_dump_json().encode())
+
+
+@pytest.fixture
+async def central(broker: RunningBroker) -> AsyncIterator[Central]:
+    session = Session(BrokerAddress("127.0.0.1", broker.port), client_id="central")
+    await session.open([TOPICS.records, TOPICS.state])
+    made = Central(session)
+    listening = asyncio.create_task(made.listen())
+    yield made
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    await session.close()
+
+
+@asynccontextmanager
+async def uplink_of(outbox: Outbox, port: int, resend_after: str = "60s", **broker: str) -> AsyncIterator[Uplink]:
+    settings = load(Path("config/stations/P03-A.yaml")).model_copy(update={"resend_after": float(resend_after[:-1])})
+    uplink = Uplink(settings, BrokerAddress("127.0.0.1", port, **broker), outbox, "test")  # type: ignore[arg-type]
+    running = asyncio.create_task(uplink.run())
+    try:
+        yield uplink
+    finally:
+        uplink.stop()
+        async with asyncio.timeout(8):
+            await running
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def quiet(central: Central, seconds: float = 0.3) -> list[int]:
+    """What has been sent once nothing more comes for a while."""
+    while True:
+        before = len(central.sent)
+        await asyncio.sleep(seconds)
+        if len(central.sent) == before:
+            return central.seqs()
+
+
+async def fill(outbox: Outbox, count: int) -> str:
+    await asyncio.gather(*(outbox.append(record(number)) for number in range(1, count + 1)))
+    return (await outbox.state()).stream_id
+
+
+async def settled(outbox: Outbox) -> int:
+    state = await outbox.state()
+    return state.last_seq - state.unsettled
+
+
+async def test_nothing_is_sent_before_central_has_said_what_it_has(
+    broker: RunningBroker, central: Central, outbox: Outbox
+) -> None:
+    stream = await fill(outbox, 3)
+    async with uplink_of(outbox, broker.port):
+        await until(lambda: bool(central.births))
+        birth = central.births[0]
+        assert (birth.online, birth.stream_id, birth.last_seq, birth.oldest_available) == (True, stream, 3, 1)
+        await central.commit("0" * 32, 2)  # another stream's
+        await central.say(b"{")
+        assert await quiet(central) == []
+        await central.commit(stream, 0)
+        await until(lambda: central.seqs() == [1, 2, 3])
+        assert await settled(outbox) == 0, "the broker's answer settles nothing"
+
+
+async def test_what_is_under_way_is_bounded_also_with_a_gap_and_a_parked_record(
+    broker: RunningBroker, central: Central, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.uplink.WINDOW_RECORDS", 10)
+    monkeypatch.setattr("agent.uplink.BATCH_RECORDS", 5)
+    stream = await fill(outbox, 60)
+    await outbox.park(2, "too large")
+    async with uplink_of(outbox, broker.port):
+        await until(lambda: bool(central.births))
+        await central.commit(stream, 0)
+        assert await quiet(central) == [1, *range(3, 12)]
+        # Central lacks 1 (and 2, which will never come): the others go on.
+        for last in (11, 20, 29, 38, 47, 56, 60):
+            await central.commit(stream, 0, (3, last))
+            await until(lambda last=last: max(central.seqs()) >= min(last + 9, 60))
+        assert sorted(await quiet(central)) == [1, *range(3, 61)]
+        assert (await outbox.state()).unsettled == 2
+
+
+async def test_a_gap_is_sent_again_although_the_others_make_progress(
+    broker: RunningBroker, central: Central, outbox: Outbox
+) -> None:
+    stream = await fill(outbox, 2)
+    async with uplink_of(outbox, broker.port, resend_after="0.4s") as uplink:
+        await until(lambda: bool(central.births))
+        await central.commit(stream, 0)
+        await until(lambda: central.seqs() == [1, 2])
+        last = 2
+        async with asyncio.timeout(10):
+            while central.seqs().count(1) == 1:  # the line never rests
+                await central.commit(stream, 0, (2, last))
+                last = await outbox.append(record(3))
+                uplink.wake()
+                await asyncio.sleep(0.02)
+
+
+async def test_without_progress_everything_uncommitted_is_sent_again(
+    broker: RunningBroker, central: Central, outbox: Outbox
+) -> None:
+    stream = await fill(outbox, 4)
+    with capture_logs() as logs:
+        async with uplink_of(outbox, broker.port, resend_after="0.2s"):
+            await until(lambda: bool(central.births))
+            await central.commit(stream, 0)
+            await until(lambda: central.seqs()[:8] == [1, 2, 3, 4] * 2)
+            await central.commit(stream, 1)
+            await until(lambda: central.seqs()[-6:] == [2, 3, 4] * 2)
+            await central.commit(stream, 4)
+            async with asyncio.timeout(10):
+                while await settled(outbox) < 4:
+                    await asyncio.sleep(0.01)
+            told = len(logs)
+            await quiet(central, 0.5)
+            assert len(logs) == told, "what is committed is not sent again"
+
+
+async def test_a_central_that_knows_less_than_before_gets_the_rest_again(
+    broker: RunningBroker, central: Central, outbox: Outbox
+) -> None:
+    stream = await fill(outbox, 5)
+    async with uplink_of(outbox, broker.port):
+        await until(lambda: bool(central.births))
+        await central.commit(stream, 0)
+        await until(lambda: central.seqs() == [1, 2, 3, 4, 5])
+        await central.commit(stream, 5)
+        async with asyncio.timeout(10):
+            while await settled(outbox) < 5:
+                await asyncio.sleep(0.01)
+        await central.commit(stream, 2, (4, 4))
+        await until(lambda: central.seqs()[5:] == [3, 5])
+        # A new database that has as much as the last one is another one all the same.
+        await central.commit(stream, 3, (4, 4), epoch="f")
+        await until(lambda: central.seqs()[7:] == [5])
+
+
+async def test_a_new_stream_begins_when_central_knows_more_than_was_ever_sent(
+    broker: RunningBroker, central: Central, outbox: Outbox
+) -> None:
+    old = await fill(outbox, 3)
+    async with uplink_of(outbox, broker.port) as uplink:
+        await until(lambda: bool(central.births))
+        await central.commit(old, 9)
+        await until(lambda: len(central.births) == 2)
+        new = central.births[1].stream_id
+        assert (new != old, central.births[1].last_seq, central.sent) == (True, 3, [])
+        await central.commit(new, 0)
+        await until(lambda: central.sent == [(new, 1), (new, 2), (new, 3)])
+        await outbox.append(record(4))
+        uplink.wake()
+        await until(lambda: central.sent[3:] == [(new, 4)])
+
+
+async def test_a_restart_says_goodbye_and_goes_on_where_it_was(
+    broker: RunningBroker, central: Central, outbox: Outbox
+) -> None:
+    stream = await fill(outbox, 3)
+    async with uplink_of(outbox, broker.port):
+        await until(lambda: bool(central.births))
+        await central.commit(stream, 0)
+        await until(lambda: central.seqs() == [1, 2, 3])
+        await central.commit(stream, 2)
+        async with asyncio.timeout(10):
+            while await settled(outbox) < 2:
+                await asyncio.sleep(0.01)
+    await until(lambda: len(central.births) == 2)
+    assert not central.births[1].online
+    async with uplink_of(outbox, broker.port):
+        await until(lambda: central.seqs() == [1, 2, 3, 3])
+        assert [birth.online for birth in central.births] == [True, False, True]
+
+
+async def test_a_mistake_of_our_own_ends_a_connection_and_not_the_station(
+    broker: RunningBroker, central: Central, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = await fill(outbox, 1)
+    await central.commit(stream, 0)
+    unsettled = outbox.unsettled
+    failures: list[Exception] = [ZeroDivisionError("a bug"), StoreError("disk I/O error")]
+
+    async def failing(after: int, *, max_rows: int, max_bytes: int) -> list[Row]:
+        if failures:
+            raise failures.pop(0)
+        return await unsettled(after, max_rows=max_rows, max_bytes=max_bytes)
+
+    monkeypatch.setattr(outbox, "unsettled", failing)
+    async with uplink_of(outbox, broker.port) as uplink:
+        await until(lambda: central.seqs() == [1])
+        assert uplink.faults.count == 1
+
+
+async def test_a_broker_that_refuses_a_record_is_told(tmp_path: Path, outbox: Outbox) -> None:
+    acl = tmp_path / "acl"
+    acl.write_text(f"topic readwrite {TOPICS.commits}\ntopic readwrite {TOPICS.state}\n")
+    acl.chmod(0o644)
+    async with mosquitto_broker(tmp_path, lines=[f"acl_file {acl}"]) as broker:
+        session = Session(BrokerAddress("127.0.0.1", broker.port), client_id="central")
+        await session.open([TOPICS.state])
+        stream = await fill(outbox, 1)
+        commit = Commit(stream_id=stream, epoch="e", committed_seq=0, at=datetime.now(UTC))
+        await (await session.publish(TOPICS.commits, commit.model_dump_json().encode(), retain=True))
+        with capture_logs() as logs:
+            async with uplink_of(outbox, broker.port):
+                await until(lambda: any("Not authorized" in str(line.get("error")) for line in logs))
+        await session.close()
+
+
+async def test_a_certificate_that_cannot_be_read_is_told_once_and_holds_no_result(outbox: Outbox) -> None:
+    with capture_logs() as logs:
+        async with uplink_of(outbox, free_port(), tls=True, ca=Path("/nowhere/ca.crt")):  # type: ignore[arg-type]
+            await until(lambda: bool(logs))
+            assert await outbox.append(record(1)) == 1
+            await asyncio.sleep(0.7)  # a few more attempts
+    told = [line for line in logs if line["event"] == "broker link lost"]
+    assert len(told) == 1
+    assert "uplink set up wrongly" in told[0]["error"]
+
+
+@pytest.mark.parametrize("answers", [False, True], ids=["refuses", "is silent"])
+async def test_an_absent_broker_does_not_hold_the_stop(outbox: Outbox, answers: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
+        async with uplink_of(outbox, silent.getsockname()[1] if answers else free_port()):
+            await asyncio.sleep(0.3)  # in the middle of an attempt, or of a wait
+            begun = time.monotonic()
+        assert time.monotonic() - begun < 2
