@@ -19,13 +19,20 @@ def addresses(machine: str, reached_at: Mapping[str, str | int]) -> list[str]:
     return [f"machines.{machine}.{key}={value}" for key, value in reached_at.items()]
 
 
-def agent(file: Path, state_dir: Path, overrides: list[str], *, broker_url: str | None = None) -> Process:
+def agent(
+    file: Path,
+    state_dir: Path,
+    overrides: list[str],
+    *,
+    broker_url: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Process:
     """An agent, not started yet. Without a ``broker_url`` there is no broker."""
     url = broker_url if broker_url is not None else f"mqtt://127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "agent", "run", str(file)]
     for override in (f"broker.url={url}", f"state_dir={state_dir}", *overrides):
         command += ["--set", override]
-    return Process(command)
+    return Process(command, env=env)
 
 
 def kept(state_dir: Path) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import resource
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,8 @@ from tests.support.processes import Process
 
 KILLS = 8
 UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+UNMEASURED = {"COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}
+"""A process that ends without room could not write down its coverage."""
 NO_ROOM = (0, resource.RLIM_INFINITY)
 """No file may grow: every write of the process to a file is refused by the kernel."""
 
@@ -82,8 +84,8 @@ class Machine:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def agent(self, state_dir: Path) -> Process:
-        return agent(self.file, state_dir, self.overrides)
+    def agent(self, state_dir: Path, env: Mapping[str, str] | None = None) -> Process:
+        return agent(self.file, state_dir, self.overrides, env=env)
 
 
 @asynccontextmanager
@@ -129,13 +131,13 @@ async def test_a_disk_that_refuses_stops_the_acknowledgement_until_there_is_room
 async def test_a_station_stopped_while_its_disk_refuses_leaves_the_result_with_the_machine(
     machine: Machine, tmp_path: Path
 ) -> None:
-    async with machine.agent(tmp_path) as process:
+    async with machine.agent(tmp_path, UNMEASURED) as process:
         await process.line("machine connected")
         await asyncio.wait_for(machine.cycle(), 20)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, NO_ROOM)
         cycle = asyncio.create_task(machine.cycle())
         await process.line("disk refuses, machine not acknowledged")
-        await process.stop(timeout_s=8)
+        assert await process.stop(timeout_s=8) == 0
         assert not cycle.done()
     assert [record["cycle_key"] for record in kept(tmp_path)] == [1]
     async with machine.agent(tmp_path) as process:
