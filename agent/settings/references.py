@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator, Mapping
 
+from pydantic import TypeAdapter, ValidationError
+
 from agent.settings.document import Document, MappingNode, ScalarNode
 from agent.settings.issues import Issue, KeyPath, did_you_mean, issue_at, one_of
 from agent.settings.machine import MachineKeys, MachineSettings
+from contracts.base import Name
 from contracts.criteria import Criterion
 from drivers.base import ProtocolSettings
 from drivers.template import names_in
 
 CYCLE_KEY = "{cycle_key}"
+_measurement_name: TypeAdapter[str] = TypeAdapter(Name)
 
 
 def point_references(machine: MachineKeys) -> Iterator[tuple[KeyPath, str]]:
@@ -59,6 +63,17 @@ def check_points(document: Document, path: KeyPath, machine: MachineKeys, settin
             where = (*path, "points", name)
             message = "a point's name holds no dot; machine.point names a companion's point"
             issues.append(issue_at(document.place(where, key=True), where, message))
+        elif not _fits_in_a_record(name if machine.records else f"{path[-1]}.{name}"):
+            where = (*path, "points", name)
+            issues.append(
+                issue_at(
+                    document.place(where, key=True),
+                    where,
+                    "a point's name becomes a measurement's",
+                    expected="letters, digits, _ and -, beginning with a letter; a companion's with its machine's name "
+                    "before it; 64 characters at most",
+                )
+            )
     for table in machine.tables:
         if table in points:
             where = (*path, "tables", table)
@@ -77,6 +92,14 @@ def check_points(document: Document, path: KeyPath, machine: MachineKeys, settin
     issues.extend(_check_cycle_key(document, path, machine))
     issues.extend(_check_acknowledge(document, path, points))
     return issues
+
+
+def _fits_in_a_record(name: str) -> bool:
+    try:
+        _measurement_name.validate_python(name)
+    except ValidationError:
+        return False
+    return True
 
 
 def _check_acknowledge(document: Document, path: KeyPath, points: Mapping[str, object]) -> Iterator[Issue]:

@@ -338,6 +338,11 @@ def test_an_error_holds_every_issue_by_position(loaded: Load) -> None:
             "10:7 machines.tester.points.serial.number: a point's name holds no dot; machine.point names",
         ),
         (
+            "serial_number: {at: 1}",
+            '"serial (1)": {at: 1}',
+            "10:7 machines.tester.points.serial (1): a point's name becomes a measurement's; expected letters, digits",
+        ),
+        (
             "protocol: wire",
             "protocol: broken",
             "5:15 machines.tester.protocol: protocol cannot be loaded: No module named 'no_such_package'; "

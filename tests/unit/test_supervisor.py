@@ -394,6 +394,45 @@ async def test_a_companion_that_waits_is_answered_when_the_record_is_kept_and_it
     assert await outbox.cursor("verifier") == Cursor("verifier", 2)
 
 
+SECOND_SCANNER = {
+    "  printer:\n": """  bench:
+    protocol: serial
+    connect: {port: /dev/ttyS9}
+    points:
+      n: {key: n, type: int}
+      code: {key: code}
+    unit: {serial_number: code}
+    measurements: [code]
+    cycle_key: n
+    companions: [{machine: printer, timeout: 5s}, {machine: verifier, timeout: 5s}]
+
+  printer:
+"""
+}
+
+
+async def test_two_machines_that_share_companions_wait_for_each_other(tmp_path: Path, outbox: Outbox) -> None:
+    machines = {**label_machines(), "bench": ToldDriver()}
+    settings = station("P07-A", tmp_path, {"timeout: 10s": "timeout: 5s", **SECOND_SCANNER})
+    printer = machines["printer"]
+    assert isinstance(printer, ToldPrinter)
+    async with supervised(settings, machines, outbox):
+        machines["scanner"].say(scan(1), raw=b"s")
+        machines["bench"].say(scan(2), raw=b"s")
+        for done in (1, 2):
+            await until(lambda done=done: len(printer.jobs) == done)
+            printed = int(str(printer.jobs[-1]["serial_number"])[-4:])
+            machines["verifier"].say(verified(printed), raw=b"v")
+            await until(
+                lambda done=done: len(machines["scanner"].acknowledged + machines["bench"].acknowledged) == done
+            )
+    found = await records(outbox)
+    assert {record.machine: (record.serial_number, record.outcome) for record in found} == {
+        "scanner": ("WF-KR-261123D-001-0001", Outcome.PASS),
+        "bench": ("WF-KR-261123D-001-0002", Outcome.PASS),
+    }
+
+
 async def test_the_unit_in_hand_is_finished_soon_when_the_station_stops(tmp_path: Path, outbox: Outbox) -> None:
     machines = label_machines()
     settings = station("P07-A", tmp_path)  # a companion has 10 s
