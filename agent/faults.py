@@ -32,7 +32,7 @@ class Faults:
     def tell(self, error: Exception) -> str:
         """Count it, log it with its traceback unless it is the last one again; what to say of it elsewhere."""
         self.count += 1
-        text = f"unexpected error: {type(error).__name__}: {error}"
+        text = f"unexpected error: {type(error).__name__}: {error}".encode("utf-8", "backslashreplace").decode("utf-8")
         if text != self._told:
             self._log.error("unexpected error, please report it", faults=self.count, exc_info=error)
             self._told = text

@@ -106,6 +106,25 @@ def judged(
     )
 
 
+def unjudged(cycle: Cycle, settings: StationSettings, software: str, problem: str) -> ProcessRecord:
+    """The record of a result our own program failed on: an ERROR that says so, with what was read in ``raw``."""
+    step = cycle.step
+    return ProcessRecord(
+        station=settings.station.id,
+        process=settings.station.process,
+        machine=cycle.machine,
+        outcome=Outcome.ERROR,
+        completed_at=cycle.completed_at,
+        cycle_key=step.cursor.key if step is not None else None,
+        cycle_epoch=step.cursor.epoch if step is not None else 0,
+        missed_before=step.missed if step is not None else 0,
+        possible_repeat=cycle.possible_repeat,
+        problems=(problem,),
+        raw=None if cycle.raw is None else b64encode(cycle.raw),
+        software=software,
+    )
+
+
 def _outcome(parsed: Parsed, judgement: Judgement, problems: list[str]) -> Outcome:
     if parsed.aborted:
         return Outcome.ABORTED

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ import structlog
 
 from agent.cycles import Cursor, CycleKey, Relation, Step, step
 from agent.faults import Faults
-from agent.judging import Cycle, criteria_for, judged
+from agent.judging import Cycle, criteria_for, judged, unjudged
 from agent.outbox import Outbox
 from agent.parsing import cycle_key_of, parse
 from agent.settings import MachineSettings, StationSettings
@@ -128,7 +128,7 @@ class Supervisor:
             state = "said nothing" if self._open.is_set() else f"was not connected ({self._told or 'still connecting'})"
             when = "before the station was stopped" if self._hurried else f"within {timeout_s:g} s"
             return f"{self._machine.name} {state} {when}"
-        except LinkError as error:
+        except (LinkError, SetupError) as error:
             return f"{self._machine.name}: {error}"
         except Exception as error:  # noqa: BLE001  # the unit's record is made without this companion
             return f"{self._machine.name}: {self.faults.tell(error)}"
@@ -181,8 +181,8 @@ class Supervisor:
         """A companion's own life notices a lost link; whoever hired it goes on."""
         try:
             await self._acknowledge(said.reading, said.key)
-        except LinkError as error:
-            self._log.info("companion not acknowledged", error=str(error))
+        except (LinkError, SetupError) as error:
+            self._log.warning("companion not acknowledged", error=str(error))
 
     # -- one life of the link ----------------------------------------------------------------------------------------
 
@@ -294,7 +294,6 @@ class Supervisor:
         found: Step | None,
         answers: Mapping[str, tuple[MachineSettings, Reading | str]],
     ) -> None:
-        parsed = parse(self._machine, reading, self._criteria, answers)
         # Without a last key to compare with, this may be a result that was kept before a crash.
         unknown = found is None or (found.relation is Relation.FIRST and event.first)
         cycle = Cycle(
@@ -305,7 +304,12 @@ class Supervisor:
             possible_repeat=unknown,
             raw=reading.raw,
         )
-        record = judged(parsed, cycle, self._settings, self._criteria, self._software)
+        try:
+            parsed = parse(self._machine, reading, self._criteria, answers)
+            record = judged(parsed, cycle, self._settings, self._criteria, self._software)
+        except Exception as error:  # noqa: BLE001  # the result exists, whatever we think of it: a message comes once
+            raw = reading.raw if reading.raw is not None else ascii(_values(reading)).encode()
+            record = unjudged(replace(cycle, raw=raw), self._settings, self._software, self.faults.tell(error))
         cursors = [found.cursor] if found is not None else []
         for companion in self._companions.values():
             cursors += companion.cursors()

@@ -236,6 +236,30 @@ async def test_a_mistake_of_our_own_is_told_with_its_place_counted_and_survived(
     assert (driver.opened, len(await records(outbox))) == (4, 1)
 
 
+@pytest.mark.parametrize("raw", [None, b"n=1;code=?"], ids=["polled", "message"])
+async def test_a_result_our_own_program_fails_on_is_kept_as_an_error(
+    tmp_path: Path, outbox: Outbox, monkeypatch: pytest.MonkeyPatch, raw: bytes | None
+) -> None:
+    def failing(*_: object) -> ProcessRecord:
+        raise ZeroDivisionError("a bug \udc80")
+
+    monkeypatch.setattr("agent.supervisor.judged", failing)
+    driver = ToldDriver()
+    async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox) as supervisors:
+        driver.say(result(1), raw=raw)
+        driver.say(result(2), raw=raw)
+        await until(lambda: driver.acknowledged == [1, 2])
+        assert (supervisors["tester"].faults.count, driver.opened) == (2, 1)
+    first, second = await records(outbox)
+    assert [(first.outcome, first.cycle_key), (second.outcome, second.cycle_key)] == [
+        (Outcome.ERROR, 1),
+        (Outcome.ERROR, 2),
+    ]
+    assert first.problems[0].startswith("unexpected error: ZeroDivisionError")
+    assert first.raw is not None
+    assert first.raw == raw or b"WF-KR-261123D-001-0001" in first.raw
+
+
 async def test_a_machine_that_is_slow_to_be_absent_does_not_hold_the_stop(tmp_path: Path, outbox: Outbox) -> None:
     driver = ToldDriver()
     driver.open_takes_for_ever = True
@@ -333,6 +357,7 @@ async def test_a_scan_from_before_belongs_to_no_unit(tmp_path: Path, outbox: Out
     ("prints", "said"),
     [
         (LinkError("out of reach"), "printer: out of reach"),
+        (SetupError("no such label"), "printer: no such label"),
         (KeyError("bug"), "printer: unexpected error: KeyError: 'bug'"),
         (None, "printer said nothing within 0.3 s"),
     ],
