@@ -6,15 +6,17 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from contracts.duration import Duration
-from contracts.measurement import Scalar
 from drivers.base import PointSettings, ProtocolSettings, Strict
 from drivers.template import Template
 
-RegisterType = Literal["uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64", "string"]
+RegisterType = Literal["bool", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64", "string"]
 Order = Literal["big", "little"]
 Table = Literal["holding_register", "input_register", "coil", "discrete_input"]
 TABLES: tuple[Table, ...] = ("holding_register", "input_register", "coil", "discrete_input")
-REGISTERS: Mapping[str, int] = {
+LAST_ADDRESS = 65535
+MAX_LENGTH = 246
+"""Characters in the 123 registers that one request can write."""
+_REGISTERS: Mapping[str, int] = {
     "uint16": 1,
     "int16": 1,
     "uint32": 2,
@@ -24,11 +26,11 @@ REGISTERS: Mapping[str, int] = {
     "int64": 4,
     "float64": 4,
 }
-RegisterAddress = Annotated[int, Field(ge=0, le=65535)]
+Address = Annotated[int, Field(ge=0, le=LAST_ADDRESS)]
 
 
 class TcpConnect(Strict):
-    """Modbus TCP. ``timeout`` is the longest wait for one answer."""
+    """Modbus TCP. ``timeout`` is the longest wait for a connection or one answer."""
 
     transport: Literal["tcp"]
     host: Annotated[str, Field(min_length=1)]
@@ -36,18 +38,25 @@ class TcpConnect(Strict):
     device_id: Annotated[int, Field(ge=0, le=255)] = 1
     timeout: Annotated[Duration, Field(gt=0)] = 1.0
 
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
 
 class RtuConnect(Strict):
-    """Modbus RTU on a serial line."""
+    """Modbus RTU on a serial port. ``timeout`` is the longest wait for one answer, its way over the line included."""
 
     transport: Literal["rtu"]
     port: Annotated[str, Field(min_length=1)]
+    """Device file; the names below ``/dev/serial/by-id/`` stay the same over a restart."""
     baudrate: Annotated[int, Field(ge=300, le=4_000_000)] = 19200
     bytesize: Literal[7, 8] = 8
     parity: Literal["N", "E", "O"] = "N"
     stopbits: Literal[1, 2] = 1
     device_id: Annotated[int, Field(ge=1, le=247)] = 1
     timeout: Annotated[Duration, Field(gt=0)] = 1.0
+
+    def __str__(self) -> str:
+        return self.port
 
 
 class Trigger(Strict):
@@ -59,36 +68,44 @@ class Trigger(Strict):
 
 
 class Register(Strict):
-    """Where a value is, and how its registers are to be understood.
+    """Where a value is, and how its registers are to be understood."""
 
-    ``length`` is a string's length in characters (two in a register). ``scale`` and ``offset`` give
-    ``value * scale + offset``, computed in decimal.
-    """
-
-    holding_register: RegisterAddress | None = None
-    input_register: RegisterAddress | None = None
-    coil: RegisterAddress | None = None
-    discrete_input: RegisterAddress | None = None
+    holding_register: Address | None = None
+    input_register: Address | None = None
+    coil: Address | None = None
+    discrete_input: Address | None = None
     type: RegisterType | None = None
-    length: Annotated[int, Field(ge=1, le=240)] | None = None
+    """Of a register; a coil or discrete input is always ``bool``."""
+    length: Annotated[int, Field(ge=1, le=MAX_LENGTH)] | None = None
+    """Of a string, in characters of one byte: two in each register."""
     word_order: Order = "big"
+    """Which of the value's registers comes first: the one of its highest digits (big) or of its lowest (little)."""
     byte_order: Order = "big"
+    """Which byte of each register comes first."""
 
     @model_validator(mode="after")
-    def _one_address(self) -> Self:
+    def _makes_sense(self) -> Self:
         given = [table for table in TABLES if getattr(self, table) is not None]
         if len(given) != 1:
             raise ValueError(f"give exactly one address: {', '.join(TABLES)}")
-        bits = given[0] in ("coil", "discrete_input")
-        if bits and self.type is not None:
-            raise ValueError(f"type: a {given[0]} is one bit and has no type")
-        if not bits and self.type is None:
-            raise ValueError(f"type: a {given[0]} needs one of {', '.join([*REGISTERS, 'string'])}")
+        table = given[0]
+        if self.is_bit:
+            self._check_bit(table)
+        elif self.type is None or self.type == "bool":
+            raise ValueError(f"type: a {table} needs one of {', '.join([*_REGISTERS, 'string'])}")
         if (self.length is not None) != (self.type == "string"):
             raise ValueError("length: a string has one, in characters; nothing else has")
-        if self.address + self.count > 65536:
-            raise ValueError(f"{given[0]}: the value ends beyond register 65535")
+        if self.type == "string" and self.word_order != "big":
+            raise ValueError("word_order: a string has none; if its letters are swapped in pairs, set byte_order")
+        if self.address + self.count - 1 > LAST_ADDRESS:
+            raise ValueError(f"{table}: the value takes {self.count} registers and would end beyond {LAST_ADDRESS}")
         return self
+
+    def _check_bit(self, table: Table) -> None:
+        if self.type not in (None, "bool"):
+            raise ValueError(f"type: a {table} is one bit: bool, or nothing")
+        if (self.word_order, self.byte_order) != ("big", "big"):
+            raise ValueError(f"word_order, byte_order: a {table} is one bit and has none")
 
     @property
     def table(self) -> Table:
@@ -110,30 +127,45 @@ class Register(Strict):
         """Registers (or bits) the value takes."""
         if self.length is not None:
             return (self.length + 1) // 2
-        return REGISTERS[self.type] if self.type is not None else 1
+        return _REGISTERS.get(self.type or "bool", 1)
 
     def __str__(self) -> str:
         return f"{self.table} {self.address}"
 
 
 class ModbusPoint(Register, PointSettings):
-    """A configured signal."""
+    """A configured signal. Its value is the number in its registers ``* scale + offset``, computed in decimal."""
 
     scale: float | int = 1
     offset: float | int = 0
 
+    @model_validator(mode="after")
+    def _scaled_number(self) -> Self:
+        if self.scale == 0:
+            raise ValueError("scale: 0 would make every value the same")
+        if self.is_scaled and (self.is_bit or self.type == "string"):
+            raise ValueError("scale, offset: only a number has them")
+        return self
+
+    @property
+    def is_scaled(self) -> bool:
+        """True where the value is not the plain number."""
+        return self.scale != 1 or self.offset != 0
+
 
 class Write(Register):
-    """What is written to acknowledge: a text with ``{cycle_key}`` or ``{point}``, or a plain value."""
+    """What is written to acknowledge: a text with ``{cycle_key}`` or ``{point}``, or always the same value."""
 
     value: Template | bool | int = "{cycle_key}"
 
     @model_validator(mode="after")
     def _writable(self) -> Self:
         if self.table in ("input_register", "discrete_input"):
-            raise ValueError(f"a {self.table} cannot be written; acknowledge with a holding_register or a coil")
+            raise ValueError(f"{self.table}: cannot be written; acknowledge with a holding_register or a coil")
         if self.type in ("float32", "float64"):
-            raise ValueError("type: an acknowledgement is a whole number, a bit or a string")
+            raise ValueError("type: an acknowledgement is a whole number or a string")
+        if self.is_bit and not isinstance(self.value, bool):
+            raise ValueError("value: a coil is written true or false")
         return self
 
 
@@ -153,8 +185,3 @@ class ModbusSettings(ProtocolSettings):
 
     def referenced_points(self) -> Mapping[str, str]:
         return {"trigger.point": self.trigger.point}
-
-
-def plain(value: Scalar) -> str:
-    """A value as an acknowledgement's text holds it."""
-    return str(int(value)) if isinstance(value, bool | float) else str(value)
