@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup setup-dev demo test lint lock
+.PHONY: help setup setup-dev demo test bench lint lock
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
@@ -22,6 +22,9 @@ demo: setup ## run the whole line on this machine (ARGS="--units 20")
 test: setup-dev ## run every test, with coverage (ARGS="-k outbox" runs some)
 	@tools/system-packages mosquitto socat postgresql systemd
 	$(BIN)/python -m pytest --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=90)
+
+bench: setup-dev ## measure latency, footprint and CPU beside a floor (ARGS=latency runs one)
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 lint: setup-dev ## style, types, who imports whom, published schemas
 	$(BIN)/ruff check .

@@ -1,0 +1,43 @@
+"""``python -m tests.bench [latency|footprint|cpu]``: measure the line beside a floor, and print the ratios."""
+
+import asyncio
+import logging
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from tests.bench import cpu, footprint, latency
+
+
+class Which(StrEnum):
+    """The benchmarks."""
+
+    LATENCY = "latency"
+    FOOTPRINT = "footprint"
+    CPU = "cpu"
+
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    which: Annotated[list[Which] | None, typer.Argument(help="which to run; all when none is named")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="few samples: shows that it runs, and nothing else")] = False,
+) -> None:
+    """Measure on this machine, now. Compare ratios of one run, never times of two."""
+    logging.disable(logging.WARNING)  # simulators' libraries tell of every connection that ends
+    for one in which or list(Which):
+        match one:
+            case Which.LATENCY:
+                asyncio.run(latency.run(units=1 if quick else 100, warm_up=1 if quick else 5))
+            case Which.FOOTPRINT:
+                asyncio.run(footprint.run(runs=1 if quick else 5, records=5 if quick else 200))
+            case Which.CPU:
+                asyncio.run(cpu.run(seconds=0.5 if quick else 15.0, rounds=1 if quick else 2))
+        print()
+
+
+if __name__ == "__main__":
+    app()

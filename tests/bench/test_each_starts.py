@@ -1,0 +1,17 @@
+"""A benchmark that does not start is found out when somebody needs its figures; these run each for a moment."""
+
+import sys
+
+import pytest
+
+from tests.support.processes import Process
+
+
+@pytest.mark.parametrize(
+    ("which", "says"),
+    [("latency", "noticed to row / floor"), ("footprint", "RSS MiB"), ("cpu", "per 1,000 results")],
+)
+async def test_each_runs_and_prints_its_table(which: str, says: str) -> None:
+    async with Process([sys.executable, "-m", "tests.bench", which, "--quick"]) as process:
+        assert await process.ended(timeout_s=120) == 0, process.output
+        assert any(says in line for line in process.output)
