@@ -1,5 +1,6 @@
 """The lock files: everything by hash, nothing from an address, one version of each package for station and central."""
 
+import importlib.metadata
 import re
 import tomllib
 
@@ -9,7 +10,10 @@ from packaging.version import Version
 
 from tests.support.processes import ROOT
 
-PINNED = re.compile(r"^([a-z0-9-]+)==([^ ;\\]+)(?: ; (.+?))?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n", re.MULTILINE)
+PINNED = re.compile(
+    r"^([a-z0-9-]+)(?:\[([a-z0-9,-]+)\])?==([^ ;\\]+)(?: ; (.+?))?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n",
+    re.MULTILINE,
+)
 EXTRAS = ["agent", "central", "demo", "dev"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -21,7 +25,7 @@ def text_of(extra: str) -> str:
 def locked(extra: str) -> dict[str, set[str]]:
     """Package -> versions; more than one where markers tell Pythons apart."""
     found: dict[str, set[str]] = {}
-    for name, version, _, _ in PINNED.findall(text_of(extra)):
+    for name, _, version, _, _ in PINNED.findall(text_of(extra)):
         found.setdefault(name, set()).add(version)
     return found
 
@@ -48,6 +52,20 @@ def test_a_lock_answers_what_the_project_asks_for(extra: str) -> None:
     for requirement in wanted(extra):
         name = re.sub(r"[-_.]+", "-", requirement.name).lower()
         assert any(Version(version) in requirement.specifier for version in versions[name]), requirement
+
+
+def test_extras_stand_beside_the_names() -> None:
+    """pip takes coverage==1 beside somebody's coverage[toml]>=1 for two wishes, and refuses the newest it finds."""
+    kept = {name: set(extras.split(",")) for name, extras, *_ in PINNED.findall(text_of("dev")) if extras}
+    asked: dict[str, set[str]] = {}
+    for distribution in importlib.metadata.distributions():
+        for requirement in map(Requirement, distribution.requires or []):
+            if requirement.extras and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+                asked.setdefault(re.sub(r"[-_.]+", "-", requirement.name).lower(), set()).update(requirement.extras)
+    assert "coverage" in asked
+    assert {
+        name: extras - kept.get(name, set()) for name, extras in asked.items() if extras - kept.get(name, set())
+    } == {}
 
 
 @pytest.mark.parametrize("extra", ["agent", "central", "demo"])
