@@ -76,6 +76,11 @@ class Outbox:
         self.live = False
         """True while the uplink sends each record at once: it is then marked as sent in its own commit."""
 
+    @property
+    def last_seq(self) -> int:
+        """The highest seq given in the present stream. Asks nobody: it may be on its way to the disk still."""
+        return self._next_seq
+
     def open(self) -> None:
         """Create or open the file and start the writer. Raises SetupError when the place cannot be used."""
         try:

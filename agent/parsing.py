@@ -114,7 +114,8 @@ def _usable(point: PointValue) -> PointValue:
     original = point.original if point.original is None else _printable(point.original)
     problem = point.problem if point.problem is None else _printable(point.problem)
     if not wrong:
-        return replace(point, original=original, problem=problem)
+        unchanged = (original, problem) == (point.original, point.problem)
+        return point if unchanged else replace(point, original=original, problem=problem)
     return replace(
         point,
         value=None,

@@ -278,7 +278,7 @@ class Supervisor:
             # Always in the same order: two machines that share two companions would else wait for each other.
             for name in sorted(self._companions):
                 await work.enter_async_context(self._companions[name].hired())
-            job = self._job(reading)
+            job = self._job(reading) if self._companions else {}
             answers: dict[str, tuple[MachineSettings, Reading | str]] = {}
             for wanted in self._machine.companions:
                 other = self._companions[wanted.machine]

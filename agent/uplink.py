@@ -222,6 +222,8 @@ class Uplink:
                 raise self._refusal
             if self._commit is None or len(self._in_flight) >= WINDOW_RECORDS:
                 return False
+            if self._sent_up_to >= self._outbox.last_seq:
+                return False  # the writer thread need not look: each question costs it a turn
             rows = await self._outbox.unsettled(
                 self._sent_up_to, max_rows=BATCH_RECORDS, max_bytes=MAX_MESSAGE_BYTES - HEADER_BYTES
             )

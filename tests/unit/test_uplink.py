@@ -264,6 +264,31 @@ async def test_a_mistake_of_our_own_ends_a_connection_and_not_the_station(
         assert uplink.faults.count == 1
 
 
+async def test_the_outbox_is_asked_once_for_a_record(
+    broker: RunningBroker, central: Central, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = await fill(outbox, 0)
+    await central.commit(stream, 0)
+    unsettled = outbox.unsettled
+    asked: list[int] = []
+
+    async def counted(after: int, *, max_rows: int, max_bytes: int) -> list[Row]:
+        asked.append(after)
+        return await unsettled(after, max_rows=max_rows, max_bytes=max_bytes)
+
+    monkeypatch.setattr(outbox, "unsettled", counted)
+    async with uplink_of(outbox, broker.port) as uplink, asyncio.timeout(10):
+        for seq in (1, 2, 3):
+            await outbox.append(record(seq))
+            uplink.wake()
+            while central.seqs() != list(range(1, seq + 1)):
+                await asyncio.sleep(0.005)
+            await central.commit(stream, seq)
+            while await settled(outbox) < seq:
+                await asyncio.sleep(0.005)
+    assert asked == [0, 1, 2]
+
+
 async def test_a_broker_that_refuses_a_record_is_told(tmp_path: Path, outbox: Outbox) -> None:
     acl = tmp_path / "acl"
     acl.write_text(f"topic readwrite {TOPICS.commits}\ntopic readwrite {TOPICS.state}\n")
