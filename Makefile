@@ -33,5 +33,5 @@ lint: setup-dev ## style, types, who imports whom, published schemas
 	$(BIN)/lint-imports
 	$(BIN)/python -m contracts.schema --check
 
-lock: setup-dev ## resolve requirements/*.lock anew
-	@tools/lock
+lock: setup-dev ## resolve requirements/*.lock anew (ARGS=--upgrade takes newest releases)
+	@tools/lock $(ARGS)

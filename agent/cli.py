@@ -82,7 +82,9 @@ def simulate(
 
     Prints one JSON line with the --set values that lead an agent to them. Then each JSON line on standard input is
     one result: {"machine": "tester", "values": {"temperature": 60.1}}; a line is answered when the station has
-    acknowledged it. The simulator counts the results itself. Ends when standard input ends or on SIGTERM.
+    acknowledged it. The simulator counts the results itself. {"machine": "tester", "fault": "drop_link"} makes the
+    machine misbehave once; a name it does not know is answered with those it does. Ends when standard input ends or
+    on SIGTERM.
 
     Example: neurohub-agent simulate config/stations/P03-A.yaml
     """

@@ -11,7 +11,7 @@ import structlog
 
 from agent.settings import MachineSettings, StationSettings
 from contracts.errors import NeuroHubError
-from drivers.base import Simulator
+from drivers.base import Fault, Simulator
 from drivers.registry import protocols
 
 log = structlog.get_logger()
@@ -25,6 +25,16 @@ class SimulatedMachine:
         self.simulator = simulator
         self.waiting: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
         self._count = 0
+
+    async def misbehave(self, name: str) -> None:
+        """Arrange for the fault of this name. Raises ValueError, with the names there are, for any other."""
+        known = {Fault.REUSE_COUNTER, *self.simulator.faults}
+        if name not in known:
+            raise ValueError(f"{name} is no fault of this machine; it knows {', '.join(sorted(known))}")
+        if name == Fault.REUSE_COUNTER:
+            self._count = 0
+        else:
+            await self.simulator.misbehave(Fault(name))
 
     async def run(self) -> None:
         """Make every result that waits, until cancelled."""
@@ -96,9 +106,22 @@ async def _read_lines(machines: Mapping[str, SimulatedMachine]) -> None:
             except (ValueError, KeyError, TypeError) as error:
                 say({"error": f"a line names one of {', '.join(machines)} and its values: {error}"})
                 continue
-            machine.waiting.put_nowait(wanted)
+            if "fault" in wanted:
+                await _misbehave(machine, wanted)
+            else:
+                machine.waiting.put_nowait(wanted)
     finally:
         transport.close()
+
+
+async def _misbehave(machine: SimulatedMachine, wanted: Mapping[str, Any]) -> None:
+    answer = {"machine": wanted["machine"], "id": wanted.get("id")}
+    try:
+        await machine.misbehave(wanted["fault"])
+    except (NeuroHubError, ValueError, TypeError) as error:
+        say({**answer, "error": str(error)})
+    else:
+        say({**answer, "fault": wanted["fault"]})
 
 
 def _printed(machine: str) -> Any:

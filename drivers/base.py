@@ -7,6 +7,7 @@ is closed and opened again by its owner, the supervisor.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
@@ -17,6 +18,7 @@ from contracts.measurement import Quality, Scalar
 __all__ = [
     "Acknowledging",
     "Driver",
+    "Fault",
     "LinkError",
     "MachineEvent",
     "Performing",
@@ -138,8 +140,33 @@ class Performing(Protocol):
         """Do one job with these values (``serial_number``, ...) and report how it went. Raises LinkError."""
 
 
+class Fault(StrEnum):
+    """What goes wrong with real machines and their wires. Each happens once, now or in the cycle that comes next."""
+
+    DROP_LINK = "drop_link"
+    """The connection ends in the middle; the machine can be reached again at once."""
+    ANSWER_LATE = "answer_late"
+    """The next answer comes when the station has stopped waiting for it."""
+    TEAR = "tear"
+    """The next snapshot changes while it is read."""
+    LOSE_SUBSCRIPTION = "lose_subscription"
+    """The machine forgets who listens, and tells nobody."""
+    NOISE = "noise"
+    """Bytes of no meaning on the wire, between results."""
+    JUMP_CLOCK = "jump_clock"
+    """The machine's own clock is in another year from now on."""
+    REUSE_COUNTER = "reuse_counter"
+    """The machine restarts: its counter begins anew. Made by whoever counts, above the simulator."""
+
+
 class Simulator(Protocol):
     """A machine made of software that speaks the real protocol, from the same settings as the driver."""
+
+    faults: frozenset[Fault]
+    """What this simulator can be told to do wrong."""
+
+    async def misbehave(self, fault: Fault) -> None:
+        """Arrange for a fault. Raises ValueError for one that is not in ``faults``."""
 
     async def start(self) -> Mapping[str, str | int]:
         """Listen on a free port. Returns the settings that reach it: ``{"connect.host": "127.0.0.1", ...}``."""

@@ -1,4 +1,4 @@
-"""Protocol name -> settings model, driver, simulator. Others plug in by the entry point ``neurohub_edge.drivers``."""
+"""Protocol name -> settings model, driver, simulator. Others plug in by the entry point ``neurohub.drivers``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from drivers.base import Driver, ProtocolSettings, Simulator
 
-ENTRY_POINT_GROUP = "neurohub_edge.drivers"
+ENTRY_POINT_GROUP = "neurohub.drivers"
 
 
 @dataclass(frozen=True)

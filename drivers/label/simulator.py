@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from contracts.measurement import Scalar
-from drivers.base import RawValue
+from drivers.base import Fault, RawValue
 from drivers.label.settings import LabelSettings
 from drivers.label.zpl import CANCEL_ALL, STATUS_QUERY, HostStatus, host_status
 
@@ -20,6 +20,8 @@ class LabelSimulator:
 
     While something is wrong with it labels wait, as in a real one; they are printed when it is put right.
     """
+
+    faults: frozenset[Fault] = frozenset()
 
     def __init__(self, machine: str, settings: LabelSettings) -> None:
         self._machine = machine
@@ -47,6 +49,10 @@ class LabelSimulator:
                 raise ValueError(f"machine {self._machine}, point {name}: {status} follows from printing")
             self._state = replace(self._state, **{status: bool(value)})
         self._print()
+
+    async def misbehave(self, fault: Fault) -> None:
+        """See Simulator.misbehave."""
+        raise ValueError(f"machine {self._machine}: {fault} is no fault of this machine")
 
     async def stop(self) -> None:
         """See Simulator.stop."""

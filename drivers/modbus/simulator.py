@@ -11,7 +11,7 @@ from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from contracts.measurement import Scalar
-from drivers.base import RawValue
+from drivers.base import Fault, RawValue
 from drivers.cable import PtyCable
 from drivers.modbus.blocks import JOINED_GAP
 from drivers.modbus.codec import encode_acknowledgement, encode_scaled
@@ -28,6 +28,8 @@ class ModbusSimulator:
     ``link`` is a lasting name for the station's end of the serial cable, as ``/dev/serial/by-id/...`` is. What the
     registers hold outlives ``unplug()``.
     """
+
+    faults: frozenset[Fault] = frozenset()
 
     def __init__(self, machine: str, settings: ModbusSettings, link: Path | None = None) -> None:
         self._machine = machine
@@ -100,6 +102,10 @@ class ModbusSimulator:
         if self._cable is not None:
             self._running().close()
             self._cable.unplug()
+
+    async def misbehave(self, fault: Fault) -> None:
+        """See Simulator.misbehave."""
+        raise ValueError(f"machine {self._machine}: {fault} is no fault of this machine")
 
     async def stop(self) -> None:
         """See Simulator.stop."""

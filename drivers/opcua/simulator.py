@@ -9,7 +9,7 @@ from asyncua import Server, ua
 from asyncua.common.node import Node
 
 from contracts.measurement import Scalar
-from drivers.base import RawValue
+from drivers.base import Fault, RawValue
 from drivers.opcua.settings import NodeType, OpcUaSettings
 from drivers.opcua.values import variant_of
 from drivers.template import as_text, render
@@ -33,6 +33,8 @@ logging.getLogger("asyncua").setLevel(logging.CRITICAL)
 
 class OpcUaSimulator:
     """Holds each result until the station has acknowledged it, where the settings say so."""
+
+    faults: frozenset[Fault] = frozenset()
 
     def __init__(self, machine: str, settings: OpcUaSettings) -> None:
         self._machine = machine
@@ -84,6 +86,10 @@ class OpcUaSimulator:
         expected = variant_of(wanted, kind).Value
         while await node.read_value() != expected:
             await asyncio.sleep(_ACKNOWLEDGED_EVERY_S)
+
+    async def misbehave(self, fault: Fault) -> None:
+        """See Simulator.misbehave."""
+        raise ValueError(f"machine {self._machine}: {fault} is no fault of this machine")
 
     async def stop(self) -> None:
         server, self._server = self._server, None

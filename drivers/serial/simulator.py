@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from contracts.measurement import Scalar
-from drivers.base import RawValue
+from drivers.base import Fault, RawValue
 from drivers.cable import PtyCable
 from drivers.serial.message import build
 from drivers.serial.settings import SerialSettings
@@ -23,6 +23,8 @@ class SerialSimulator:
     ``resend`` is in seconds. ``link`` is a lasting name for the station's end of the cable, as
     ``/dev/serial/by-id/...`` is.
     """
+
+    faults: frozenset[Fault] = frozenset()
 
     def __init__(self, machine: str, settings: SerialSettings, resend: float = 1.0, link: Path | None = None) -> None:
         self._machine = machine
@@ -87,6 +89,10 @@ class SerialSimulator:
         asyncio.get_running_loop().remove_reader(end)
         os.close(end)
         self._cable.unplug()
+
+    async def misbehave(self, fault: Fault) -> None:
+        """See Simulator.misbehave."""
+        raise ValueError(f"machine {self._machine}: {fault} is no fault of this machine")
 
     async def stop(self) -> None:
         """See Simulator.stop."""
