@@ -6,6 +6,7 @@ A row is settled only by central's commit. The broker's PUBACK only frees room i
 import asyncio
 import socket
 import time
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -57,6 +58,7 @@ class Uplink:
         self._more = asyncio.Event()
         self._stopping = asyncio.Event()
         self._told = ""
+        self._instance = uuid.uuid4().hex
         self._stream_id = ""
         self._commit: Commit | None = None
         self._sent_up_to = 0
@@ -154,6 +156,7 @@ class Uplink:
             line=self._station.line,
             station=self._station.id,
             online=online,
+            instance=self._instance,
             stream_id=state.stream_id,
             last_seq=state.last_seq,
             oldest_available=state.oldest_available,
@@ -177,20 +180,26 @@ class Uplink:
         except ValidationError as error:
             log.warning("commit not understood", error=str(error)[:300])
             return
-        if commit.stream_id != self._stream_id:
+        if commit.stream_id != self._stream_id or (self._commit is not None and commit.is_late(self._commit)):
             return
-        if commit.highest > await self._outbox.sent():
-            # An older image of this outbox was restored: its next numbers are taken already.
+        copied = self._instance in commit.mint
+        if copied or commit.highest > await self._outbox.sent():
+            # An older image of this outbox was restored, or a copy of it runs beside us: its numbers are taken.
             self._stream_id = await self._outbox.mint_stream(commit)
-            log.error("central knows more of this stream than the outbox: new stream", stream_id=self._stream_id)
+            log.error(
+                "another agent writes in this stream: new stream"
+                if copied
+                else "central knows more of this stream than the outbox: new stream",
+                stream_id=self._stream_id,
+            )
             self._commit = None
             self._in_flight.clear()
             await self._say_hello(session)
             return
         await self._outbox.settle(commit)
         before, self._commit = self._commit, commit
-        if before is None or commit.highest < before.highest or commit.epoch != before.epoch:
-            # A first word, or a central that knows less than before: begin at what it lacks.
+        if before is None or commit.takes_back(before):
+            # A first word, or a central that knows less than before or asks again: begin at what it lacks.
             self._begin_again()
         oldest = next(iter(self._in_flight), None)
         self._in_flight = {seq: None for seq in self._in_flight if not commit.covers(seq)}
@@ -249,6 +258,8 @@ class Uplink:
             station=self._station.id,
             stream_id=self._stream_id,
             sent_at=datetime.now(UTC),
+            instance=self._instance,
+            last_seq=self._outbox.last_seq,
         )
         custody = await session.publish(
             self._topics.records,

@@ -45,3 +45,6 @@ Seq = Annotated[int, Field(ge=1, le=2**62)]
 
 StreamId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 """A stream's name: a UUID in 32 hexadecimal digits, minted when an outbox file is created."""
+
+InstanceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+"""A running agent: a UUID in 32 hexadecimal digits, minted when the process starts and never written down."""

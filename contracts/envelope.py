@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from contracts.base import Contract, Seq, StationId, StreamId, UtcTime
+from contracts.base import Contract, InstanceId, Seq, StationId, StreamId, UtcTime
 from contracts.record import ProcessRecord
 
 VERSION = 1
@@ -25,7 +25,11 @@ class Numbered(Contract):
 
 
 class RecordsHeader(Contract):
-    """Whose records a message carries."""
+    """Whose records a message carries.
+
+    ``instance`` is the process that sent them; ``last_seq`` the highest number it had given by then, so that central
+    knows how far behind it is.
+    """
 
     v: Literal[1] = 1
     site: StationId
@@ -33,6 +37,8 @@ class RecordsHeader(Contract):
     station: StationId
     stream_id: StreamId
     sent_at: UtcTime
+    instance: InstanceId | None = None
+    last_seq: Annotated[int, Field(ge=0)] | None = None
 
 
 class RecordsMessage(RecordsHeader):
@@ -57,7 +63,12 @@ class Commit(Contract):
 
     ``epoch`` names central's database: it changes when central starts from an empty one. ``committed_seq`` is the
     highest seq without a gap below it (0: nothing), ``ranges`` what is committed above it. A quarantined record is
-    committed too: it is kept, whole, at central.
+    committed too: it is kept, whole, at central. What central asks for again (a replay) is left out, as if it were
+    not there: the station sends it as it sends everything that is not committed.
+
+    ``known_seq`` is the highest seq central ever had of this stream, asked for again or not. ``revision`` rises with
+    each change of the stream's ledger while central's database stays open (``generation``). ``mint`` names instances
+    that must begin a new stream, because another one writes in this stream too.
     """
 
     v: Literal[1] = 1
@@ -65,26 +76,60 @@ class Commit(Contract):
     epoch: str
     committed_seq: Annotated[int, Field(ge=0)]
     ranges: tuple[Range, ...] = ()
+    known_seq: Annotated[int, Field(ge=0)] = 0
+    generation: str = ""
+    revision: Annotated[int, Field(ge=0)] = 0
+    mint: tuple[InstanceId, ...] = ()
     at: UtcTime
 
     def covers(self, seq: int) -> bool:
-        """True when central has this seq."""
+        """True when central has this seq and does not ask for it."""
         return seq <= self.committed_seq or any(first <= seq <= last for first, last in self.ranges)
 
     @property
     def highest(self) -> int:
-        """The highest seq central has."""
-        return max([self.committed_seq, *(last for _, last in self.ranges)])
+        """The highest seq central has, asked for again or not."""
+        return max([self.committed_seq, self.known_seq, *(last for _, last in self.ranges)])
+
+    def is_late(self, adopted: "Commit") -> bool:
+        """True when this was said before ``adopted`` and came after it: several ingestors answer one station.
+
+        Of another generation nothing is late: central may have been restored, and then knows less than before.
+        """
+        same = (self.stream_id, self.epoch, self.generation) == (adopted.stream_id, adopted.epoch, adopted.generation)
+        return same and self.revision < adopted.revision
+
+    def takes_back(self, adopted: "Commit") -> bool:
+        """True when ``adopted`` covers something that this does not: central was restored, or asks for it again."""
+        ours = self._covering()
+        return self.epoch != adopted.epoch or any(
+            not any(start <= first and last <= end for start, end in ours) for first, last in adopted._covering()
+        )
+
+    def _covering(self) -> list[Range]:
+        """``committed_seq`` and ``ranges`` as ranges that do not touch."""
+        covering: list[Range] = [(1, self.committed_seq)] if self.committed_seq else []
+        for first, last in self.ranges:
+            if covering and first <= covering[-1][1] + 1:
+                covering[-1] = (covering[-1][0], max(covering[-1][1], last))
+            else:
+                covering.append((first, last))
+        return covering
 
 
 class Birth(Contract):
-    """A station's retained state: what it holds. The last will is the same message with ``online`` false."""
+    """A station's retained state: what it holds. The last will is the same message with ``online`` false.
+
+    ``instance`` is the process that speaks: minted at each start and kept nowhere, so that a copied outbox has
+    another one.
+    """
 
     v: Literal[1] = 1
     site: StationId
     line: StationId
     station: StationId
     online: bool
+    instance: InstanceId | None = None
     stream_id: StreamId
     last_seq: Annotated[int, Field(ge=0)]
     oldest_available: Annotated[int, Field(ge=0)]

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -63,8 +64,9 @@ class Central:
     async def say(self, payload: bytes) -> None:
         await (await self._session.publish(TOPICS.commits, payload, retain=True))
 
-    async def commit(self, stream_id: str, up_to: int, *ranges: tuple[int, int], epoch: str = "e") -> None:
-        commit = Commit(stream_id=stream_id, epoch=epoch, committed_seq=up_to, ranges=ranges, at=datetime.now(UTC))
+    async def commit(self, stream_id: str, up_to: int, *ranges: tuple[int, int], epoch: str = "e", **more: Any) -> None:
+        at = datetime.now(UTC)
+        commit = Commit(stream_id=stream_id, epoch=epoch, committed_seq=up_to, ranges=ranges, at=at, **more)
         await self.say(commit.model_dump_json().encode())
 
 
@@ -224,6 +226,62 @@ async def test_a_new_stream_begins_when_central_knows_more_than_was_ever_sent(
         await outbox.append(record(4))
         uplink.wake()
         await until(lambda: central.sent[3:] == [(new, 4)])
+
+
+async def test_what_central_asks_for_again_is_sent_again(
+    broker: RunningBroker, central: Central, outbox: Outbox
+) -> None:
+    stream = await fill(outbox, 6)
+    await outbox.mark_sent(6)
+    async with uplink_of(outbox, broker.port):
+        await until(lambda: bool(central.births))
+        await central.commit(stream, 6, revision=1)
+        async with asyncio.timeout(10):
+            while await settled(outbox) < 6:
+                await asyncio.sleep(0.01)
+        # The highest seq known says that it is asked for, not forgotten: the stream goes on.
+        await central.commit(stream, 1, (4, 4), known_seq=6, revision=2)
+        await until(lambda: central.seqs() == [2, 3, 5, 6])
+        await central.commit(stream, 6, known_seq=6, revision=3)
+        async with asyncio.timeout(10):
+            while await settled(outbox) < 6:
+                await asyncio.sleep(0.01)
+        assert {birth.stream_id for birth in central.births} == {stream}
+
+
+async def test_a_commit_that_comes_late_is_left_out(broker: RunningBroker, central: Central, outbox: Outbox) -> None:
+    stream = await fill(outbox, 4)
+    await outbox.mark_sent(4)
+    async with uplink_of(outbox, broker.port):
+        await until(lambda: bool(central.births))
+        await central.commit(stream, 4, revision=8, generation="g")
+        async with asyncio.timeout(10):
+            while await settled(outbox) < 4:
+                await asyncio.sleep(0.01)
+        await central.commit(stream, 2, revision=7, generation="g")
+        assert await quiet(central) == []
+        # After a restore central counts anew, and is believed.
+        await central.commit(stream, 2, revision=3, generation="h")
+        await until(lambda: central.seqs() == [3, 4])
+
+
+async def test_a_copy_of_an_outbox_begins_a_new_stream_when_told(
+    broker: RunningBroker, central: Central, outbox: Outbox
+) -> None:
+    old = await fill(outbox, 3)
+    await outbox.mark_sent(1)
+    async with uplink_of(outbox, broker.port):
+        await until(lambda: bool(central.births))
+        [hello] = central.births
+        assert hello.instance is not None
+        await central.commit(old, 1, mint=("f" * 32,))
+        await until(lambda: central.sent == [(old, 2), (old, 3)])
+        await central.commit(old, 2, mint=("f" * 32, hello.instance))
+        await until(lambda: len(central.births) == 2)
+        new = central.births[1].stream_id
+        assert new != old
+        await central.commit(new, 0)
+        await until(lambda: central.sent[2:] == [(new, 1)])
 
 
 async def test_a_restart_says_goodbye_and_goes_on_where_it_was(
