@@ -26,12 +26,13 @@ test: setup-dev ## run every test, with coverage (ARGS="-k outbox" runs some)
 bench: setup-dev ## measure latency, footprint and CPU beside a floor (ARGS=latency runs one)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-lint: setup-dev ## style, types, who imports whom, published schemas
+lint: setup-dev ## style, types, who imports whom, published schemas, READMEs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m contracts.schema --check
+	$(BIN)/python -m drivers.reference --check
 
 lock: setup-dev ## resolve requirements/*.lock anew (ARGS=--upgrade takes newest releases)
 	@tools/lock $(ARGS)

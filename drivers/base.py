@@ -35,7 +35,9 @@ RawValue = Scalar | list[Scalar]
 class Strict(BaseModel):
     """Base of every settings model: unknown keys are refused, nothing is converted in silence."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class PointSettings(Strict):

@@ -42,7 +42,7 @@ def _ours(name: str, prefix: str) -> ProtocolFolder:
     )
 
 
-_OURS: dict[str, ProtocolFolder] = {
+OURS: dict[str, ProtocolFolder] = {
     "opcua": _ours("opcua", "OpcUa"),
     "modbus": _ours("modbus", "Modbus"),
     "serial": _ours("serial", "Serial"),
@@ -52,7 +52,7 @@ _OURS: dict[str, ProtocolFolder] = {
 
 def protocols() -> dict[str, ProtocolFolder]:
     """Every protocol by name: ours first, then plug-ins (an entry point that loads to a ProtocolFolder)."""
-    found = dict(_OURS)
+    found = dict(OURS)
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         plugin: Any = entry.load()
         found.setdefault(entry.name, plugin)

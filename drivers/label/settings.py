@@ -26,14 +26,18 @@ class LabelConnect(Strict):
     """The printer's raw socket. ``timeout`` is the longest wait for one answer, and for a label to be printed."""
 
     host: Annotated[str, Field(min_length=1)]
+    """Name or address of the printer or its print server."""
     port: Annotated[int, Field(ge=1, le=65535)] = 9100
+    """TCP port of raw printing."""
     timeout: Annotated[Duration, Field(gt=0)] = 5.0
+    """Longest wait for one answer, and for a label to be printed."""
 
 
 class LabelPoint(PointSettings):
     """``printed`` (the label was accepted and printed, and the printer is ready again), or a field of host status."""
 
     status: StatusField
+    """Which of the printer's answers this point is."""
 
 
 class LabelSettings(ProtocolSettings):
@@ -41,4 +45,5 @@ class LabelSettings(ProtocolSettings):
 
     connect: LabelConnect
     template: Annotated[Template, AfterValidator(_one_label)]
+    """The label in ZPL II, one ``^XA`` to ``^XZ``; ``{names}`` stand in field data (after ``^FD``)."""
     points: Annotated[Mapping[str, LabelPoint], Field(min_length=1)]

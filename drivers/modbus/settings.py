@@ -33,10 +33,15 @@ class TcpConnect(Strict):
     """Modbus TCP. ``timeout`` is the longest wait for a connection or one answer."""
 
     transport: Literal["tcp"]
+    """Over the network."""
     host: Annotated[str, Field(min_length=1)]
+    """Name or address of the machine or its gateway."""
     port: Annotated[int, Field(ge=1, le=65535)] = 502
+    """TCP port."""
     device_id: Annotated[int, Field(ge=0, le=255)] = 1
+    """Which device behind that address (unit identifier, slave address)."""
     timeout: Annotated[Duration, Field(gt=0)] = 1.0
+    """Longest wait for a connection or for one answer."""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -46,14 +51,21 @@ class RtuConnect(Strict):
     """Modbus RTU on a serial port. ``timeout`` is the longest wait for one answer, its way over the line included."""
 
     transport: Literal["rtu"]
+    """Over a serial line."""
     port: Annotated[str, Field(min_length=1)]
     """Device file; the names below ``/dev/serial/by-id/`` stay the same over a restart."""
     baudrate: Annotated[int, Field(ge=300, le=4_000_000)] = 19200
+    """Bits per second."""
     bytesize: Literal[7, 8] = 8
+    """Data bits of a character."""
     parity: Literal["N", "E", "O"] = "N"
+    """None, even or odd."""
     stopbits: Literal[1, 2] = 1
+    """Stop bits of a character."""
     device_id: Annotated[int, Field(ge=1, le=247)] = 1
+    """Which device on the line (slave address)."""
     timeout: Annotated[Duration, Field(gt=0)] = 1.0
+    """Longest wait for one answer, its way over the line included."""
 
     def __str__(self) -> str:
         return self.port
@@ -63,17 +75,24 @@ class Trigger(Strict):
     """What says that a result is there: any change of ``point``, or its rising edge, looked at every ``poll``."""
 
     point: str
+    """Name of the point that is watched."""
     on: Literal["change", "rising"] = "change"
+    """``change``: any new value. ``rising``: from false (or 0) to true."""
     poll: Annotated[Duration, Field(ge=0.01)] = 0.1
+    """How often it is read; at least every ``10ms``."""
 
 
 class Register(Strict):
     """Where a value is, and how its registers are to be understood."""
 
     holding_register: Address | None = None
+    """Address in the table of holding registers, from 0 (4xxxx in manuals)."""
     input_register: Address | None = None
+    """Address in the table of input registers, from 0 (3xxxx in manuals)."""
     coil: Address | None = None
+    """Address in the table of coils, from 0 (0xxxx in manuals)."""
     discrete_input: Address | None = None
+    """Address in the table of discrete inputs, from 0 (1xxxx in manuals)."""
     type: RegisterType | None = None
     """Of a register; a coil or discrete input is always ``bool``."""
     length: Annotated[int, Field(ge=1, le=MAX_LENGTH)] | None = None
@@ -137,7 +156,9 @@ class ModbusPoint(Register, PointSettings):
     """A configured signal. Its value is the number in its registers ``* scale + offset``, computed in decimal."""
 
     scale: float | int = 1
+    """The number in the registers is multiplied by it."""
     offset: float | int = 0
+    """Added after scaling."""
 
     @model_validator(mode="after")
     def _scaled_number(self) -> Self:
@@ -157,6 +178,7 @@ class Write(Register):
     """What is written to acknowledge: a text with ``{cycle_key}`` or ``{point}``, or always the same value."""
 
     value: Template | bool | int = "{cycle_key}"
+    """What is written; ``{cycle_key}`` and ``{point}`` are filled in, a coil takes true or false."""
 
     @model_validator(mode="after")
     def _writable(self) -> Self:
@@ -179,6 +201,7 @@ class ModbusSettings(ProtocolSettings):
     """A machine's Modbus keys."""
 
     connect: Annotated[TcpConnect | RtuConnect, Field(discriminator="transport")]
+    """Where the machine is, and how it is reached."""
     trigger: Trigger
     points: Annotated[Mapping[str, ModbusPoint], Field(min_length=1)]
     acknowledge: Acknowledge | None = None

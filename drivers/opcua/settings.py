@@ -19,31 +19,42 @@ class Connect(Strict):
     """The server's endpoint. ``timeout`` is the longest wait for one answer."""
 
     url: Annotated[str, StringConstraints(pattern=r"^opc\.tcp://[^\s/:]+(:\d{1,5})?(/\S*)?$")]
+    """``opc.tcp://host:port/path`` of the server's endpoint."""
     timeout: Annotated[Duration, Field(gt=0)] = 4.0
+    """Longest wait for the connection or for one answer."""
 
 
 class Trigger(Strict):
     """What says that a result is there: any change of ``point``, or its rising edge, sampled every ``sampling``."""
 
     point: str
+    """Name of the point that is watched."""
     on: Literal["change", "rising"] = "change"
+    """``change``: any new value. ``rising``: from false (or 0) to true."""
     sampling: Annotated[Duration, Field(ge=0)] = 0.05
+    """How often the server looks at the point; it may round this to what it can do."""
 
 
 class OpcUaPoint(PointSettings):
     """A node. The node's own type is what is read; ``type`` and ``array`` are what a simulator makes it with."""
 
     node_id: NodeIdText
+    """Where the value is: ``ns=2;s=Laser.Depth``, ``i=2258`` (OPC 10000-6, 5.3.1.10)."""
     type: NodeType = "string"
+    """Type a simulator makes the node with; a real server's node has its own."""
     array: bool = False
+    """The node holds a list; said for the simulator."""
 
 
 class Write(Strict):
     """What is written to acknowledge: a text with ``{cycle_key}`` or ``{point}``, in the type the node has."""
 
     node_id: NodeIdText
+    """The node that is written."""
     value: Template | bool | int = "{cycle_key}"
+    """What is written; ``{cycle_key}`` and ``{point}`` are filled in."""
     type: NodeType = "uint32"
+    """Type a simulator makes the node with; written is the type the real node has."""
 
 
 class Acknowledge(Strict):

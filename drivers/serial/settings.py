@@ -39,10 +39,15 @@ class SerialConnect(Strict):
     url: Annotated[str, Field(pattern=r"^(socket|rfc2217)://[^/:]+:\d+")] | None = None
     """``socket://host:port`` (raw TCP) or ``rfc2217://host:port`` (TCP with line settings)."""
     baudrate: Annotated[int, Field(ge=50, le=4_000_000)] = 9600
+    """Bits per second."""
     bytesize: Literal[5, 6, 7, 8] = 8
+    """Data bits of a character."""
     parity: Literal["N", "E", "O", "M", "S"] = "N"
+    """None, even, odd, mark or space."""
     stopbits: Literal[1, 2] = 1
+    """Stop bits of a character."""
     flow_control: Literal["none", "xonxoff", "rtscts"] = "none"
+    """Who may hold back the sender: nobody, XON/XOFF characters, or the RTS/CTS lines."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -60,9 +65,11 @@ class FrameSettings(Strict):
     """How one message is told from the next. ``max_length`` counts bytes, the marks included."""
 
     end: Annotated[Mark, Field(min_length=1)] = "\r\n"
+    """The bytes that end a frame."""
     start: Mark = ""
     """Where it is given, everything before it is noise, and it never occurs inside a frame."""
     max_length: Annotated[int, Field(ge=1, le=1_048_576)] = 4096
+    """Bytes of the longest frame, marks included; what is longer is noise."""
     timeout: Annotated[Duration, Field(gt=0)] = 1.0
     """Silence on the line after which an unfinished frame is reported as it is, with a problem."""
 
@@ -92,10 +99,13 @@ class MessageSettings(Strict):
     """
 
     format: Literal["key_value", "fields", "whole"] = "key_value"
+    """How the text is divided."""
     separator: Annotated[str, Field(min_length=1, max_length=8)] | None = None
     """Between the parts: by default ``;`` for key_value and ``,`` for fields."""
     assign: Annotated[str, Field(min_length=1, max_length=8)] = "="
+    """Between a key and its value, for key_value."""
     encoding: Annotated[str, AfterValidator(_known_codec)] = "utf-8"
+    """How bytes become text: ``utf-8``, ``cp949``, ``latin-1``, ..."""
 
     @model_validator(mode="after")
     def _parts_can_be_told_apart(self) -> Self:
@@ -115,12 +125,17 @@ class SerialPoint(PointSettings):
     """One value of the message: a ``key``, the number of a ``field`` (from 1), or ``whole: true``."""
 
     key: Annotated[str, Field(min_length=1)] | None = None
+    """Its key, for key_value."""
     field: Annotated[int, Field(ge=1)] | None = None
+    """Its place, counted from 1, for fields."""
     whole: Literal[True] | None = None
+    """The whole text is the value, for whole."""
     type: Literal["string", "int", "float", "boolean"] = "string"
+    """What the text is. A number may carry its unit: ``0.05mm``."""
     true_text: Texts = ("1", "true", "yes", "on", "ok", "pass")
     """Texts that mean true, in any case of letters."""
     false_text: Texts = ("0", "false", "no", "off", "ng", "fail")
+    """Texts that mean false, in any case of letters."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -136,6 +151,7 @@ class SerialAcknowledge(Strict):
     """What the machine is told when its result is kept; ``{cycle_key}`` and the names of points are filled in."""
 
     send: Annotated[Template, Field(min_length=1)]
+    """The text that is sent, line end included."""
 
 
 _PLACE = {"key_value": "key", "fields": "field", "whole": "whole"}
