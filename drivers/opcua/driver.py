@@ -190,10 +190,7 @@ class OpcUaDriver:
             return
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                if self._broken is None:
-                    await client.disconnect()
-                else:
-                    client.disconnect_socket()
+                await client.disconnect()  # over a lost link too: only this ends the client's own tasks
         except _LINK_ERRORS:
             client.disconnect_socket()
 

@@ -65,15 +65,7 @@ class OpcUaSimulator:
         return {"connect.url": url}
 
     async def cycle(self, values: Mapping[str, RawValue | None], cycle_key: Scalar | None) -> None:
-        trigger = self._settings.trigger.point
-        for name in sorted(values, key=lambda name: name == trigger):
-            node, kind = self._nodes[name]
-            value = values[name]
-            if value is None:
-                bad = ua.StatusCode(ua.UInt32(ua.StatusCodes.BadSensorFailure))
-                await node.write_value(ua.DataValue(Value=ua.Variant(None), StatusCode=bad))
-            else:
-                await node.write_value(ua.DataValue(variant_of(value, kind)))
+        await self.present(values)
         if self._settings.acknowledge is None or self._acknowledged is None:
             return
         wanted: Scalar = self._settings.acknowledge.write.value
@@ -87,6 +79,18 @@ class OpcUaSimulator:
         while await node.read_value() != expected:
             await asyncio.sleep(_ACKNOWLEDGED_EVERY_S)
 
+    async def present(self, values: Mapping[str, RawValue | None]) -> None:
+        """Put these values into the nodes, the trigger's last. A node with None has a bad status from now on."""
+        trigger = self._settings.trigger.point
+        for name in sorted(values, key=lambda name: name == trigger):
+            node, kind = self._nodes[name]
+            value = values[name]
+            if value is None:
+                bad = ua.StatusCode(ua.UInt32(ua.StatusCodes.BadSensorFailure))
+                await node.write_value(ua.DataValue(Value=ua.Variant(None), StatusCode=bad))
+            else:
+                await node.write_value(ua.DataValue(variant_of(value, kind)))
+
     async def misbehave(self, fault: Fault) -> None:
         """See Simulator.misbehave."""
         raise ValueError(f"machine {self._machine}: {fault} is no fault of this machine")
@@ -95,6 +99,9 @@ class OpcUaSimulator:
         server, self._server = self._server, None
         if server is not None:
             await server.stop()
+            # asyncua keeps the session of a station whose link broke, and what runs for it, beyond its own end.
+            for session in list(server.iserver._external_sessions.values()):
+                await session.close_session()
 
     async def _add(self, node_id: str, name: str, start: ua.Variant) -> Node:
         assert self._server is not None

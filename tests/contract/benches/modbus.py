@@ -10,7 +10,7 @@ from drivers.base import RawValue
 from drivers.modbus.driver import ModbusDriver
 from drivers.modbus.settings import ModbusSettings
 from drivers.modbus.simulator import ModbusSimulator
-from tests.contract.bench import Bench
+from tests.contract.bench import ResultBench
 from tests.support.relay import Relay
 
 VALUES: Mapping[str, RawValue] = {
@@ -21,6 +21,15 @@ VALUES: Mapping[str, RawValue] = {
     "sensor_ok": True,
     "clamped": False,
     "judgement": 1,
+}
+OTHER_VALUES: Mapping[str, RawValue] = {
+    "serial_number": "SN-241118-002",
+    "temperature": 61.25,
+    "pressure": 1.5,
+    "cycles": 3,
+    "sensor_ok": False,
+    "clamped": True,
+    "judgement": 2,
 }
 
 
@@ -52,9 +61,9 @@ class TearingSimulator(ModbusSimulator):
         super().__init__(machine, settings, link)
         self._next: Mapping[str, RawValue] | None = None
 
-    async def tear(self, values: Mapping[str, RawValue], number: int) -> None:
-        """These values and this counter are there at the second half of the next reading."""
-        self._next = {**values, "n": number}
+    async def tear(self, values: Mapping[str, RawValue]) -> None:
+        """These values are there at the second half of the next reading."""
+        self._next = values
 
     async def _accessed(
         self,
@@ -73,7 +82,7 @@ class TearingSimulator(ModbusSimulator):
 
 
 @asynccontextmanager
-async def modbus_tcp_bench(tmp_path: Path) -> AsyncIterator[Bench]:
+async def modbus_tcp_bench(tmp_path: Path) -> AsyncIterator[ResultBench]:
     """A machine behind a relay that can be cut."""
     simulator = TearingSimulator("tester", settings({"transport": "tcp", "host": "127.0.0.1"}))
     reached = await simulator.start()
@@ -83,11 +92,14 @@ async def modbus_tcp_bench(tmp_path: Path) -> AsyncIterator[Bench]:
             async with Relay(relay.host, relay.port) as closed:
                 await closed.cut()
             absent = settings({"transport": "tcp", "host": closed.host, "port": closed.port})
-            yield Bench(
+            yield ResultBench(
                 simulator=simulator,
                 driver=lambda: ModbusDriver("tester", here),
                 values=VALUES,
+                other_values=OTHER_VALUES,
                 cycle_key="n",
+                present=simulator.present,
+                unreadable="temperature",
                 cut=relay.cut,
                 restore=relay.restore,
                 unreachable=lambda: ModbusDriver("absent", absent),
@@ -98,7 +110,7 @@ async def modbus_tcp_bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 @asynccontextmanager
-async def modbus_rtu_bench(tmp_path: Path) -> AsyncIterator[Bench]:
+async def modbus_rtu_bench(tmp_path: Path) -> AsyncIterator[ResultBench]:
     """A machine on a cable of pseudo-terminals; its station's end keeps its name."""
     link = tmp_path / "machine"
     here = settings({"transport": "rtu", "port": str(link)})
@@ -110,11 +122,14 @@ async def modbus_rtu_bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
     await simulator.start()
     try:
-        yield Bench(
+        yield ResultBench(
             simulator=simulator,
             driver=lambda: ModbusDriver("tester", here),
             values=VALUES,
+            other_values=OTHER_VALUES,
             cycle_key="n",
+            present=simulator.present,
+            unreadable="temperature",
             cut=cut,
             restore=simulator.plug,
             unreachable=lambda: ModbusDriver("absent", absent),
