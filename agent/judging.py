@@ -21,7 +21,10 @@ from contracts.record import Defect, Part, ProcessRecord
 
 @dataclass(frozen=True)
 class Cycle:
-    """How a result was read: by which machine, when (station's clock), which number, which bytes."""
+    """How a result was read: by which machine, when (station's clock), which number, which bytes.
+
+    ``gap``: results before this one may be lost; a machine that counts says itself how many.
+    """
 
     machine: str
     completed_at: datetime
@@ -29,6 +32,15 @@ class Cycle:
     step: Step | None
     possible_repeat: bool
     raw: bytes | None
+    source_clock_off: bool = False
+    gap: bool = False
+
+    @property
+    def missed_before(self) -> int | None:
+        """Results never read before this one; None where that is not known."""
+        if self.step is not None:
+            return self.step.missed
+        return None if self.gap else 0
 
 
 def criteria_for(machine: MachineSettings, settings: StationSettings, criteria: CriteriaSet) -> CriteriaSet:
@@ -94,9 +106,10 @@ def judged(
         completed_at=cycle.completed_at,
         cycle_time_seconds=parsed.cycle_time_seconds,
         source_timestamp=cycle.source_timestamp,
+        source_clock_off=cycle.source_clock_off,
         cycle_key=step.cursor.key if step is not None else None,
         cycle_epoch=step.cursor.epoch if step is not None else 0,
-        missed_before=step.missed if step is not None else 0,
+        missed_before=cycle.missed_before,
         possible_repeat=cycle.possible_repeat,
         rework=parsed.rework if outcome is Outcome.REWORK else None,
         reject_label=parsed.reject_label,
@@ -117,7 +130,7 @@ def unjudged(cycle: Cycle, settings: StationSettings, software: str, problem: st
         completed_at=cycle.completed_at,
         cycle_key=step.cursor.key if step is not None else None,
         cycle_epoch=step.cursor.epoch if step is not None else 0,
-        missed_before=step.missed if step is not None else 0,
+        missed_before=cycle.missed_before,
         possible_repeat=cycle.possible_repeat,
         problems=(problem,),
         raw=None if cycle.raw is None else b64encode(cycle.raw),

@@ -6,12 +6,14 @@ a value made up.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import cast
+from datetime import datetime
+from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from agent.clocks import cannot_be_right
 from agent.cycles import CycleKey
 from agent.settings.machine import MachineSettings, PointEquals, SettingScalar
 from contracts.base import LotNumber, SerialNumber
@@ -73,8 +75,7 @@ def parse(
         in_number = lot_of_serial(serial_number)
         lot_number = in_number[0] if in_number is not None else None
 
-    measurements = [_measurement(name, name, machine, values, rules.get(name)) for name in machine.measurements]
-    measurements += [_table(name, columns, values) for name, columns in machine.tables.items()]
+    measurements = _measurements("", machine, values, rules, reading.taken_at)
     for name, (settings, answer) in (companions or {}).items():
         measurements += _companion(name, settings, answer, rules)
 
@@ -148,16 +149,51 @@ def _companion(
             for measured in settings.measurement_names
         ]
     values = {point: _usable(value) for point, value in answer.values.items()}
+    return _measurements(f"{name}.", settings, values, rules, answer.taken_at)
+
+
+def _measurements(
+    prefix: str,
+    machine: MachineSettings,
+    values: Mapping[str, PointValue],
+    rules: Mapping[str, Criterion],
+    taken_at: datetime,
+) -> list[Measurement]:
+    """Everything a machine measures, each under its own name behind ``prefix``."""
+
+    def stamps(points: Iterable[str]) -> dict[str, Any]:
+        return _stamps([values[point] for point in points if point in values], taken_at, machine.clock_tolerance)
+
     found = [
-        _measurement(f"{name}.{point}", point, settings, values, rules.get(f"{name}.{point}"))
-        for point in settings.measurements
+        _measurement(prefix + point, point, machine, values, rules.get(prefix + point), stamps([point]))
+        for point in machine.measurements
     ]
-    found += [_table(f"{name}.{table}", columns, values) for table, columns in settings.tables.items()]
+    found += [
+        _table(prefix + table, columns, values, stamps(columns.values())) for table, columns in machine.tables.items()
+    ]
     return found
 
 
+def _stamps(points: list[PointValue], taken_at: datetime, tolerance_s: float) -> dict[str, Any]:
+    """The machine's own times and status: of several points the latest times, and the first status there is."""
+    source = max((point.source_timestamp for point in points if point.source_timestamp is not None), default=None)
+    server = max((point.server_timestamp for point in points if point.server_timestamp is not None), default=None)
+    code = next((point.status_code for point in points if point.status_code is not None), None)
+    return {
+        "source_timestamp": source,
+        "server_timestamp": server,
+        "status_code": None if code is None else _printable(code),
+        "clock_off": any(cannot_be_right(moment, taken_at, tolerance_s) for moment in (source, server)),
+    }
+
+
 def _measurement(
-    name: str, point: str, machine: MachineSettings, values: Mapping[str, PointValue], criterion: Criterion | None
+    name: str,
+    point: str,
+    machine: MachineSettings,
+    values: Mapping[str, PointValue],
+    criterion: Criterion | None,
+    stamps: Mapping[str, Any],
 ) -> Measurement:
     found = values.get(point)
     unit = machine.unit_of(point)
@@ -182,7 +218,7 @@ def _measurement(
         original=original,
         quality=found.quality,
         problem=problem,
-        source_timestamp=found.source_timestamp,
+        **stamps,
     )
 
 
@@ -199,7 +235,9 @@ def _wants_number(unit: str | None, criterion: Criterion | None) -> bool:
     return any(isinstance(limit, int | float) and not isinstance(limit, bool) for limit in limits)
 
 
-def _table(name: str, columns: Mapping[str, str], values: Mapping[str, PointValue]) -> Measurement:
+def _table(
+    name: str, columns: Mapping[str, str], values: Mapping[str, PointValue], stamps: Mapping[str, Any]
+) -> Measurement:
     """Array points side by side: one row per place. Arrays of different length are no table."""
     arrays: dict[str, list[RawValue]] = {}
     quality = Quality.GOOD
@@ -207,16 +245,16 @@ def _table(name: str, columns: Mapping[str, str], values: Mapping[str, PointValu
         found = values.get(point)
         if found is None or found.problem is not None or not isinstance(found.value, list):
             why = found.problem if found is not None and found.problem else "no list"
-            return Measurement(name=name, problem=f"column {column}: {why}")
+            return Measurement(name=name, problem=f"column {column}: {why}", **stamps)
         if found.quality is not Quality.GOOD:
             quality = found.quality
         arrays[column] = list(found.value)
     lengths = {len(array) for array in arrays.values()}
     if len(lengths) > 1:
         told = ", ".join(f"{column} {len(array)}" for column, array in arrays.items())
-        return Measurement(name=name, problem=f"columns of different length: {told}")
+        return Measurement(name=name, problem=f"columns of different length: {told}", **stamps)
     rows = [cast(Row, dict(zip(arrays, row, strict=True))) for row in zip(*arrays.values(), strict=True)]
-    return Measurement(name=name, value=rows, quality=quality)
+    return Measurement(name=name, value=rows, quality=quality, **stamps)
 
 
 def _text(values: Mapping[str, PointValue], point: str | None) -> str | None:

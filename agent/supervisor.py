@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from agent.clocks import machines_own_time
 from agent.cycles import Cursor, CycleKey, Relation, Step, step
 from agent.faults import Faults
 from agent.judging import Cycle, criteria_for, judged, unjudged
@@ -296,10 +297,14 @@ class Supervisor:
     ) -> None:
         # Without a last key to compare with, this may be a result that was kept before a crash.
         unknown = found is None or (found.relation is Relation.FIRST and event.first)
+        completed_at = datetime.now(UTC) if event.first else event.signalled_at.astimezone(UTC)
+        source_timestamp, source_clock_off = machines_own_time(self._machine, event, reading, completed_at)
         cycle = Cycle(
             machine=self._machine.name,
-            completed_at=datetime.now(UTC) if event.first else event.signalled_at.astimezone(UTC),
-            source_timestamp=_source_timestamp(self._machine, reading),
+            completed_at=completed_at,
+            source_timestamp=source_timestamp,
+            source_clock_off=source_clock_off,
+            gap=event.gap,
             step=found,
             possible_repeat=unknown,
             raw=reading.raw,
@@ -382,11 +387,6 @@ async def _end(*tasks: asyncio.Task[Any] | None) -> None:
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
-
-
-def _source_timestamp(machine: MachineSettings, reading: Reading) -> datetime | None:
-    point = reading.values.get(machine.cycle_key) if machine.cycle_key is not None else None
-    return point.source_timestamp if point is not None else None
 
 
 def _values(reading: Reading) -> dict[str, object]:

@@ -29,6 +29,11 @@ class Measurement(Contract):
 
     ``value`` is None when there is none that can be used; ``problem`` then says why, and judging gives ERROR.
     ``original`` keeps what arrived where that was something else (``"0.05mm"``).
+
+    ``source_timestamp`` is when the machine says the value came to be, ``server_timestamp`` when its server last knew
+    it to be true, ``status_code`` the machine's own word for how far it can be trusted (OPC-UA: the code's name;
+    None for a plain Good, and for protocols without one). All three are kept as they came: ``clock_off`` says that
+    one of the times cannot be right, by the station's clock.
     """
 
     name: Name
@@ -38,3 +43,6 @@ class Measurement(Contract):
     quality: Quality = Quality.GOOD
     problem: str | None = None
     source_timestamp: UtcTime | None = None
+    server_timestamp: UtcTime | None = None
+    status_code: str | None = None
+    clock_off: bool = False

@@ -58,6 +58,8 @@ class ProcessRecord(Contract):
     this station saw them. ``missed_before`` is how many results the counter shows as never read before this one
     (None: unknown, the counter stepped back). ``possible_repeat`` marks a result that cannot be told from one
     read twice around a crash. ``raw`` is what the machine sent, kept whenever it could not be understood.
+    ``source_timestamp`` is when the machine says the result came to be, kept as it came; ``source_clock_off`` says
+    that it cannot be right, by the station's clock.
     """
 
     station: StationId
@@ -83,6 +85,7 @@ class ProcessRecord(Contract):
     completed_at: UtcTime
     cycle_time_seconds: Annotated[float, Field(ge=0)] | None = None
     source_timestamp: UtcTime | None = None
+    source_clock_off: bool = False
     clock_offset_seconds: float | None = None
 
     cycle_key: int | str | None = None

@@ -62,12 +62,15 @@ class PointValue:
     """One point of a reading.
 
     ``value`` is None when there is none; ``problem`` then says why in a technician's words. A value that is not a
-    finite number is ``value=None`` with its text in ``original``.
+    finite number is ``value=None`` with its text in ``original``. The timestamps and the status code are the machine's
+    own, however wrong its clock is (see ``contracts.measurement.Measurement``).
     """
 
     value: RawValue | None
     quality: Quality = Quality.GOOD
     source_timestamp: datetime | None = None
+    server_timestamp: datetime | None = None
+    status_code: str | None = None
     original: str | None = None
     problem: str | None = None
 
@@ -79,12 +82,14 @@ class MachineEvent:
     ``first`` is True for the state found when listening began: it may be a result that waited, one that was already
     taken, or none; its owner decides, by the last cycle key it kept. ``key`` is the trigger's value (a counter or
     flag), None where the event itself is the message. ``payload`` is that message, for protocols that push.
+    ``gap`` is True when signals before this one are lost, or may be: the link was down, or a queue ran over.
     """
 
     signalled_at: datetime
     key: Scalar | None = None
     payload: bytes | None = None
     first: bool = False
+    gap: bool = False
 
 
 @dataclass(frozen=True)

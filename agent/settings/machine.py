@@ -98,6 +98,8 @@ class MachineKeys(Strict):
     measurements: tuple[PointName, ...] | None = None
     companions: tuple[Companion, ...] = ()
     reconnect: Reconnect = Reconnect()
+    clock_tolerance: Annotated[Duration, Field(gt=0)] = 60.0
+    """How far the machine's clock may be from the station's before its times are flagged. They are kept either way."""
     records: bool = True
 
 

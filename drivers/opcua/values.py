@@ -27,25 +27,34 @@ _FLOATS = {ua.VariantType.Float, ua.VariantType.Double}
 def point_value(data: ua.DataValue, where: str) -> PointValue:
     """A node's answer as a point: value, quality, and when the machine says it was."""
     status = data.StatusCode or ua.StatusCode(ua.UInt32(0))
-    at = _utc(data.SourceTimestamp)
+    quality = Quality.BAD if status.is_bad() else Quality.UNCERTAIN if status.is_uncertain() else Quality.GOOD
+
+    def point(value: RawValue | None, original: str | None = None, problem: str | None = None) -> PointValue:
+        return PointValue(
+            value,
+            quality,
+            source_timestamp=_utc(data.SourceTimestamp),
+            server_timestamp=_utc(data.ServerTimestamp),
+            status_code=None if status.value == ua.StatusCodes.Good else status.name,
+            original=original,
+            problem=None if problem is None else f"{where}: {problem}",
+        )
+
     if status.is_bad():
-        return PointValue(None, Quality.BAD, at, problem=f"{where}: {status.name}")
-    quality = Quality.UNCERTAIN if status.is_uncertain() else Quality.GOOD
+        return point(None, problem=status.name)
     variant = data.Value
     if variant is None or variant.Value is None:
-        return PointValue(None, quality, at, problem=f"{where}: no value")
+        return point(None, problem="no value")
     single = variant.VariantType is ua.VariantType.Float
     if isinstance(variant.Value, list):
         items = [_plain(item, single) for item in variant.Value]
         if any(item is None for item in items):
-            return PointValue(
-                None, quality, at, original=str(variant.Value), problem=f"{where}: not only finite numbers"
-            )
-        return PointValue([item for item in items if item is not None], quality, at)
+            return point(None, original=str(variant.Value), problem="not only finite numbers")
+        return point([item for item in items if item is not None])
     value = _plain(variant.Value, single)
     if value is None:
-        return PointValue(None, quality, at, original=str(variant.Value), problem=f"{where}: {variant.Value}")
-    return PointValue(value, quality, at)
+        return point(None, original=str(variant.Value), problem=str(variant.Value))
+    return point(value)
 
 
 def variant_of(value: RawValue, kind: ua.VariantType) -> ua.Variant:

@@ -36,9 +36,10 @@ class ToldDriver:
         first: bool = False,
         raw: bytes | None = None,
         at: datetime | None = None,
+        gap: bool = False,
     ) -> None:
         """Signal a result; ``raw`` makes it a message, as pushing machines send."""
-        event = MachineEvent(at or datetime.now(UTC), payload=raw, first=first)
+        event = MachineEvent(at or datetime.now(UTC), payload=raw, first=first, gap=gap)
         self.said.put_nowait((event, reading(values, raw)))
 
     async def open(self) -> None:

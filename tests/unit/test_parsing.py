@@ -12,7 +12,7 @@ from agent.parsing import Parsed, cycle_key_of, parse
 from agent.settings import StationSettings, load
 from contracts.criteria import Outcome
 from contracts.measurement import Quality
-from contracts.record import Part, ProcessRecord
+from contracts.record import Part, ProcessRecord, canonical
 from drivers.base import PointValue, RawValue, Reading
 
 CONFIG = Path("config/stations")
@@ -190,3 +190,53 @@ def test_a_companion_that_says_nothing_makes_an_error() -> None:
     other = reading({"code": SERIAL[:-1] + "2", "grade": "A"})
     assert outcome(good | {"verifier": (verifier, other)}) is Outcome.FAIL
     assert outcome(good | {"printer": (printer, reading({"printed": False}))}) is Outcome.FAIL
+
+
+def test_a_measurement_keeps_the_machines_own_times_and_its_word_for_the_quality() -> None:
+    source, server = datetime(2026, 11, 22, tzinfo=UTC), datetime(2026, 11, 22, 1, tzinfo=UTC)
+    point = PointValue(
+        60.1, Quality.UNCERTAIN, source, server_timestamp=server, status_code="UncertainSensorNotAccurate"
+    )
+    _, record = understood("P03-A", "tester", GOOD | {"temperature": point})
+    (found,) = [one for one in record.measurements if one.name == "temperature"]
+    assert (found.source_timestamp, found.server_timestamp) == (source, server)
+    assert (found.status_code, found.clock_off, record.outcome) == ("UncertainSensorNotAccurate", False, Outcome.ERROR)
+
+
+@pytest.mark.parametrize(
+    ("moment", "off"),
+    [
+        (datetime(1601, 1, 1, tzinfo=UTC), True),
+        (datetime(2000, 1, 1, tzinfo=UTC), True),
+        (datetime(2026, 11, 1, tzinfo=UTC), False),  # a value may be as old as it likes
+        (datetime(2026, 11, 23, 0, 0, 59, tzinfo=UTC), False),
+        (datetime(2026, 11, 23, 0, 1, 1, tzinfo=UTC), True),
+        (datetime(2099, 1, 1, tzinfo=UTC), True),
+    ],
+    ids=str,
+)
+def test_a_clock_that_is_off_is_kept_flagged_and_judged_all_the_same(moment: datetime, off: bool) -> None:
+    for point in (PointValue(60.1, source_timestamp=moment), PointValue(60.1, server_timestamp=moment)):
+        _, record = understood("P03-A", "tester", GOOD | {"temperature": point})
+        (found,) = [one for one in record.measurements if one.name == "temperature"]
+        assert moment in (found.source_timestamp, found.server_timestamp)
+        assert (found.clock_off, record.outcome) == (off, Outcome.PASS)
+
+
+def test_a_table_bears_the_latest_time_of_its_columns_and_the_first_doubt() -> None:
+    early, late = datetime(2026, 11, 22, tzinfo=UTC), datetime(2026, 11, 22, 1, tzinfo=UTC)
+    columns = ("temperatures", "displacements", "measured_forces", "target_forces", "tolerances")
+    points: dict[str, RawValue | PointValue | None] = {
+        name: PointValue([20.0] * 3, source_timestamp=early) for name in columns
+    }
+    points["displacements"] = PointValue([20.0] * 3, source_timestamp=late, status_code="GoodClamped")
+    values = {"result_counter": 7, "serial_number": SERIAL, "judgement": 1, **points}
+    _, record = understood("P06-A", "tester", values)
+    (table,) = record.measurements
+    assert (table.source_timestamp, table.status_code) == (late, "GoodClamped")
+
+
+def test_what_a_protocol_does_not_say_leaves_no_trace_in_a_record() -> None:
+    """So the bytes of a record are those of every release before."""
+    _, record = understood("P03-A", "tester", GOOD)
+    assert not any(word in canonical(record) for word in (b"timestamp", b"status_code", b"clock"))

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -162,6 +162,33 @@ async def test_without_number_and_handshake_every_record_may_be_a_repeat(tmp_pat
         await until(lambda: driver.acknowledged == [None])
         (record,) = await records(outbox)
         assert (record.possible_repeat, record.serial_number) == (True, "WF-KR-261123D-001-0002")
+
+
+async def test_a_machine_that_does_not_count_leaves_its_gaps_to_its_driver(tmp_path: Path, outbox: Outbox) -> None:
+    """A queue that ran over, a link that was down: what was lost then cannot be counted, and is not silent."""
+    settings = station("P03-A", tmp_path, {**NO_HANDSHAKE, "    cycle_key: result_counter\n": ""})
+    driver = ToldDriver()
+    async with supervised(settings, {"tester": driver}, outbox):
+        driver.say(result(1))
+        driver.say(result(2), gap=True)
+        await until(lambda: driver.acknowledged == [None, None])
+    assert [record.missed_before for record in await records(outbox)] == [0, None]
+
+
+async def test_a_machines_clock_that_is_off_is_kept_and_flagged(tmp_path: Path, outbox: Outbox) -> None:
+    """In the year 2000, an hour behind, right; and what was found waiting may have been there for an hour."""
+    now = datetime.now(UTC)
+    driver = ToldDriver()
+    moments = [datetime(2000, 1, 1, tzinfo=UTC), now - timedelta(hours=1), now]
+    async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox):
+        driver.say(result(1, result_counter=PointValue(1, source_timestamp=now - timedelta(hours=1))), first=True)
+        for number, moment in enumerate(moments, start=2):
+            driver.say(result(number, result_counter=PointValue(number, source_timestamp=moment)))
+        await until(lambda: driver.acknowledged == [1, 2, 3, 4])
+    found = await records(outbox)
+    assert [record.source_timestamp for record in found] == [now - timedelta(hours=1), *moments]
+    assert [record.source_clock_off for record in found] == [False, True, True, False]
+    assert [record.outcome for record in found] == [Outcome.PASS] * 4
 
 
 @pytest.mark.parametrize(
