@@ -4,23 +4,24 @@ import asyncio
 import termios
 from collections import deque
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from contracts.errors import LinkError
 from contracts.measurement import Scalar
 from drivers.base import MachineEvent, Reading
+from drivers.fields.gathering import Gathered, Gathering
+from drivers.fields.messages import values_of
 from drivers.serial.framing import Frame
 from drivers.serial.line import Line, lost_error, open_error
-from drivers.serial.message import parse
 from drivers.serial.settings import SerialSettings
 from drivers.template import as_text, names_in, render
 
 
 @dataclass(frozen=True)
 class FrameEvent(MachineEvent):
-    """A frame arrived: ``payload`` is all of it, marks included; ``problem`` says why it is not a whole one."""
+    """A result arrived: ``payload`` is all that came for it, marks included."""
 
-    problem: str | None = None
+    gathered: Gathered | None = None
 
 
 class SerialDriver:
@@ -34,6 +35,7 @@ class SerialDriver:
         self._machine = machine
         self._settings = settings
         self._frames: deque[FrameEvent] = deque()
+        self._gathering = Gathering(settings)
         self._changed = asyncio.Event()
         self._line: Line | None = None
         self._lost: Exception | None = None
@@ -65,9 +67,11 @@ class SerialDriver:
 
     async def read(self, event: MachineEvent) -> Reading:
         """Take the points out of the event's frame. Never raises."""
-        payload = event.payload or b""
-        problem = event.problem if isinstance(event, FrameEvent) else None
-        return Reading(event.signalled_at, parse(payload, self._settings, problem), raw=payload)
+        assert isinstance(event, FrameEvent)
+        assert event.gathered is not None
+        gathered = event.gathered
+        values = values_of(gathered.messages, self._settings, gathered.problem)
+        return Reading(event.signalled_at, values, raw=gathered.raw)
 
     async def acknowledge(self, reading: Reading, cycle_key: Scalar | None) -> None:
         """Send the configured text. Raises LinkError.
@@ -108,9 +112,16 @@ class SerialDriver:
         return self._line
 
     def _arrived(self, frame: Frame, at: datetime) -> None:
-        self._frames.append(FrameEvent(at, payload=frame.data, problem=frame.problem))
+        if frame.problem is None:
+            ended = self._gathering.take(frame.body, frame.data)
+        else:
+            ended = [*self._gathering.give_up(frame.problem), Gathered((), frame.data, frame.problem)]
+        self._frames += [FrameEvent(at, payload=gathered.raw, gathered=gathered) for gathered in ended]
         self._changed.set()
 
     def _broke(self, error: Exception) -> None:
+        at = datetime.now(UTC)
+        for gathered in self._gathering.give_up("the link was lost in the middle of it"):
+            self._frames.append(FrameEvent(at, payload=gathered.raw, gathered=gathered))
         self._lost = error
         self._changed.set()

@@ -7,10 +7,14 @@ from drivers.serial.settings import FrameSettings
 
 @dataclass(frozen=True)
 class Frame:
-    """One message as it was on the line, marks included; ``problem`` says why it is not a whole one."""
+    """``data`` is what was on the line, marks included; ``body`` is the message between the marks.
+
+    ``problem`` says why it is not a whole frame; ``body`` is empty then.
+    """
 
     data: bytes
     problem: str | None = None
+    body: bytes = b""
 
 
 class Framer:
@@ -61,7 +65,8 @@ class Framer:
             problem = "the rest of a frame that was too long" if self._in_rest else self._noise()
             frames.append(Frame(data[:whole_from], problem))
         if whole_from < len(data):
-            frames.append(Frame(data[whole_from:]))
+            whole = data[whole_from:]
+            frames.append(Frame(whole, body=whole.removeprefix(self._start).removesuffix(self._end)))
         self._in_rest = False
         return frames
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from contracts.measurement import Scalar
 from drivers.base import Fault, RawValue
 from drivers.cable import PtyCable
-from drivers.serial.message import build
+from drivers.fields.build import built
 from drivers.serial.settings import SerialSettings
 from drivers.template import as_text, render
 
@@ -53,7 +53,7 @@ class SerialSimulator:
         Raises ValueError for values the message format cannot carry.
         """
         self._values.update(values)
-        frame = build(self._values, self._settings)
+        frame = self.frame(self._values)
         awaited = self._awaited(cycle_key)
         self._heard.clear()
         self.send(frame)
@@ -63,6 +63,11 @@ class SerialSimulator:
                 await asyncio.wait_for(self._changed.wait(), self._resend_s)
             except TimeoutError:
                 self.send(frame)
+
+    def frame(self, values: Mapping[str, RawValue | None]) -> bytes:
+        """What the machine sends for these values. Raises ValueError for what the message cannot carry."""
+        marks = self._settings.frame
+        return marks.start_bytes + built(values, self._settings) + marks.end_bytes
 
     def send(self, data: bytes) -> None:
         """Put bytes on the line as they are. With nobody at the other end they are lost, as on a real line."""

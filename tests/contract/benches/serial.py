@@ -7,7 +7,6 @@ from pathlib import Path
 
 from drivers.base import RawValue
 from drivers.serial.driver import SerialDriver
-from drivers.serial.message import build
 from drivers.serial.settings import SerialSettings
 from drivers.serial.simulator import SerialSimulator
 from tests.contract.bench import ResultBench
@@ -64,7 +63,7 @@ async def serial_cable_bench(tmp_path: Path) -> AsyncIterator[ResultBench]:
     simulator = SerialSimulator("tester", here, resend=RESEND_S, link=link)
 
     async def once(values: Mapping[str, RawValue]) -> None:
-        simulator.send(build(values, here))
+        simulator.send(simulator.frame(values))
 
     async def cut() -> None:
         simulator.unplug()
@@ -102,7 +101,7 @@ async def serial_socket_bench(tmp_path: Path) -> AsyncIterator[ResultBench]:
 
             async def once(values: Mapping[str, RawValue]) -> None:
                 await simulator.heard_by_a_station()
-                simulator.send(build(values, here))
+                simulator.send(simulator.frame(values))
 
             async with Relay(relay.host, relay.port) as closed:
                 await closed.cut()
