@@ -6,6 +6,7 @@ acknowledgements. paho's own reconnecting is off: whoever owns the session opens
 
 import asyncio
 import socket
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -76,6 +77,8 @@ class Session:
         self._connected: asyncio.Future[None] | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
+        self._unacknowledged = 0
+        self._progress_at = time.monotonic()
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
@@ -93,7 +96,12 @@ class Session:
         self._client.on_subscribe = self._on_subscribe
 
     async def open(self, subscriptions: Sequence[str] = ()) -> None:
-        """Connect and subscribe (QoS 1). Raises LinkError when that fails, SetupError for a bad certificate file."""
+        """Connect and subscribe (QoS 1). Raises LinkError when that fails, SetupError for a bad certificate file.
+
+        A session that is resumed may be open before the broker has answered the subscription: it is answered behind
+        the messages that wait, and some brokers hold it back until those are acknowledged. A refusal then ends the
+        session like a lost link.
+        """
         if self._ended is not None:
             raise RuntimeError("a session is opened once")
         loop = asyncio.get_running_loop()
@@ -134,8 +142,21 @@ class Session:
         code, mid = self._client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in subscriptions])
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
             raise LinkError(f"broker {self._address}: subscribe failed: {paho.error_string(code)}")
-        self._subacks[mid] = asyncio.get_running_loop().create_future()
-        await self._subacks[mid]
+        answered = self._subacks[mid] = asyncio.get_running_loop().create_future()
+        answered.add_done_callback(self._subscription_ended)
+        first = asyncio.create_task(self._arrived.wait())
+        try:
+            await asyncio.wait({answered, first}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+        if answered.done():
+            answered.result()
+
+    def _subscription_ended(self, answered: "asyncio.Future[None]") -> None:
+        error = None if answered.cancelled() else answered.exception()
+        if isinstance(error, LinkError):
+            self._end(error)
 
     async def publish(
         self,
@@ -181,6 +202,8 @@ class Session:
         """Send the PUBACK of a message of this session."""
         if message.qos:
             self._client.ack(message.packet_id, message.qos)
+            self._unacknowledged -= 1
+            self._progress_at = time.monotonic()
 
     async def lost(self) -> None:
         """Wait until the link is lost; then raise LinkError."""
@@ -246,8 +269,16 @@ class Session:
     async def _tick(self) -> None:
         # paho wants its clock driven (keep-alive); this is not a wait on a state.
         while self._client.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            if self._subscription_overdue():
+                self._end(LinkError(f"broker {self._address} does not answer the subscription"))
+                return
             await asyncio.sleep(1.0)
         self._end(LinkError(f"broker {self._address} is silent"))
+
+    def _subscription_overdue(self) -> bool:
+        """All that came was acknowledged, and still the broker has not said that we are subscribed."""
+        waits = bool(self._subacks) and self._unacknowledged == 0
+        return waits and time.monotonic() > self._progress_at + CONNECT_TIMEOUT_S
 
     def _end(self, error: LinkError) -> None:
         assert self._ended is not None
@@ -286,6 +317,7 @@ class Session:
         self._incoming.append(
             Message(message.topic, bytes(message.payload), bool(message.retain), dict(pairs), message.mid, message.qos)
         )
+        self._unacknowledged += message.qos > 0
         self._arrived.set()
 
     def _on_publish(
