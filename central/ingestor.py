@@ -130,9 +130,14 @@ class Ingestor:
             commits |= {(station.commit.stream_id, station.station): station for station in result.commits}
             self._report(result)
         for birth in births:
-            commit = await self._registered(birth)
-            if commit is not None and birth.online:
-                commits[birth.stream_id, birth.station] = StationCommit(birth.site, birth.line, birth.station, commit)
+            # The present stream last: a topic retains one message.
+            for stream in reversed(birth.of_each_stream()):
+                commit = await self._registered(stream)
+                if commit is not None and birth.online:
+                    answer = commit.model_copy(update={"answers": birth.at})
+                    commits[stream.stream_id, birth.station] = StationCommit(
+                        birth.site, birth.line, birth.station, answer
+                    )
         for message in batch:
             session.acknowledge(message)
         for station in commits.values():

@@ -68,7 +68,8 @@ class Commit(Contract):
 
     ``known_seq`` is the highest seq central ever had of this stream, asked for again or not. ``revision`` rises with
     each change of the stream's ledger while central's database stays open (``generation``). ``mint`` names instances
-    that must begin a new stream, because another one writes in this stream too.
+    that must begin a new stream, because another one writes in this stream too. ``answers`` is the ``at`` of the birth
+    this was said in answer to: the station measures its clock by it.
     """
 
     v: Literal[1] = 1
@@ -80,6 +81,7 @@ class Commit(Contract):
     generation: str = ""
     revision: Annotated[int, Field(ge=0)] = 0
     mint: tuple[InstanceId, ...] = ()
+    answers: UtcTime | None = None
     at: UtcTime
 
     def covers(self, seq: int) -> bool:
@@ -117,11 +119,21 @@ class Commit(Contract):
         return covering
 
 
+class HeldStream(Contract):
+    """A stream that a station once wrote and still keeps records of: central may ask for them."""
+
+    stream_id: StreamId
+    last_seq: Annotated[int, Field(ge=0)]
+    oldest_available: Annotated[int, Field(ge=0)]
+
+
 class Birth(Contract):
     """A station's retained state: what it holds. The last will is the same message with ``online`` false.
 
     ``instance`` is the process that speaks: minted at each start and kept nowhere, so that a copied outbox has
-    another one.
+    another one. ``earlier`` are streams it wrote before the present one. ``parked`` counts records too large to send.
+    ``troubles`` are the station's own troubles with keeping results, in words for a person: a full disk, a damaged
+    outbox set aside; empty when there are none.
     """
 
     v: Literal[1] = 1
@@ -133,9 +145,17 @@ class Birth(Contract):
     stream_id: StreamId
     last_seq: Annotated[int, Field(ge=0)]
     oldest_available: Annotated[int, Field(ge=0)]
+    earlier: tuple[HeldStream, ...] = ()
+    parked: Annotated[int, Field(ge=0)] = 0
+    troubles: tuple[Annotated[str, Field(max_length=500)], ...] = ()
     host: str
     software: str
     at: UtcTime
+
+    def of_each_stream(self) -> "tuple[Birth, ...]":
+        """One birth per stream the station holds, the present stream's first: each has a ledger of its own."""
+        alone = self.model_copy(update={"earlier": ()})
+        return alone, *(alone.model_copy(update=dict(held)) for held in self.earlier)
 
 
 def ranges_of(seqs: Sequence[int]) -> tuple[Range, ...]:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from agent.settings import StationSettings, load
 from agent.uplink import Uplink
 from central.ingestor import Ingestor
 from central.store import Store
-from contracts.envelope import MAX_MESSAGE_BYTES
+from contracts.envelope import MAX_MESSAGE_BYTES, Birth, Commit, HeldStream
 from contracts.topics import StationTopics
 from messaging.broker import BrokerAddress
 from messaging.session import Session
@@ -159,6 +160,27 @@ async def test_a_restored_outbox_begins_a_new_stream(broker: RunningBroker, stor
             await until(renewed)
     serials = sorted(row["serial_number"] for row in store.canonical_rows()["process_data"])
     assert serials == [f"WF-KR-261123D-001-{number:04d}" for number in (1, 2, 3, 4)]
+    store.close()
+
+
+async def test_a_birth_is_answered_for_each_stream_the_station_holds_the_present_one_last(
+    broker: RunningBroker, store: Store
+) -> None:
+    birth = Birth(
+        site=TOPICS.site, line=TOPICS.line, station=TOPICS.station, online=True,
+        stream_id="a" * 32, last_seq=3, oldest_available=1,
+        earlier=(HeldStream(stream_id="b" * 32, last_seq=7, oldest_available=2),),
+        host="pc", software="test", at=datetime.now(UTC),
+    )  # fmt: skip
+    async with central(store, broker), AsyncExitStack() as stack:
+        session = Session(address_of(broker), client_id="station")
+        stack.push_async_callback(session.close)
+        await session.open([TOPICS.commits])
+        await session.publish(TOPICS.state, birth.model_dump_json().encode(), retain=True)
+        async with asyncio.timeout(PATIENCE_S):
+            said = [Commit.model_validate_json((await session.next_message()).payload) for _ in range(2)]
+        assert [commit.stream_id for commit in said] == ["b" * 32, "a" * 32]
+        assert {commit.answers for commit in said} == {birth.at}
     store.close()
 
 
