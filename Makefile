@@ -19,9 +19,9 @@ setup-dev: ## make .venv with what the tests need
 demo: setup ## run the whole line on this machine (ARGS="--units 20")
 	@$(BIN)/python -m demo $(ARGS)
 
-test: setup-dev ## run every test, with coverage (ARGS="-k outbox" runs some)
+test: setup-dev ## run every test on all cores, with coverage (ARGS="-k outbox" runs some)
 	@tools/system-packages mosquitto socat postgresql systemd
-	$(BIN)/python -m pytest --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=90)
+	$(BIN)/python -m pytest -n logical --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=90)
 
 bench: setup-dev ## measure latency, footprint and CPU beside a floor (ARGS=latency runs one)
 	@$(BIN)/python -m tests.bench $(ARGS)
