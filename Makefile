@@ -4,8 +4,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 ARGS ?=
+MINUTES ?= 10
+SEED ?= 7
 
-.PHONY: help setup setup-dev demo test bench lint lock
+.PHONY: help setup setup-dev demo test chaos bench lint lock
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
@@ -22,6 +24,10 @@ demo: setup ## run the whole line on this machine (ARGS="--units 20")
 test: setup-dev ## run every test on all cores, with coverage (ARGS="-k outbox" runs some)
 	@tools/system-packages mosquitto socat postgresql systemd
 	$(BIN)/python -m pytest -n logical --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=90)
+
+chaos: setup-dev ## break a whole line on purpose and compare (MINUTES=10 SEED=7, ARGS="--broker iotcore")
+	@tools/system-packages mosquitto postgresql faketime
+	@$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 bench: setup-dev ## measure latency, footprint and CPU beside a floor (ARGS=latency runs one)
 	@$(BIN)/python -m tests.bench $(ARGS)

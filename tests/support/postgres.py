@@ -4,6 +4,7 @@ The cluster lives in a short temporary path (a unix socket's path is bounded), l
 and runs as user ``postgres`` when the tests run as root, since PostgreSQL refuses root.
 """
 
+import contextlib
 import os
 import pwd
 import secrets
@@ -15,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -24,12 +24,70 @@ import pytest
 _START_S = 30.0
 
 
-@dataclass(frozen=True)
 class Cluster:
-    """A running PostgreSQL of the tests' own."""
+    """A PostgreSQL of the tests' own. Its port and what it holds stay the same over ``kill()`` and ``start()``."""
 
-    port: int
-    folder: Path
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = _free_port()
+        self._user = "postgres" if os.geteuid() == 0 else None
+        self._server: subprocess.Popen[bytes] | None = None
+        if self._user is not None:
+            account = pwd.getpwnam(self._user)
+            os.chown(folder, account.pw_uid, account.pw_gid)
+        command = f"{binaries()}/initdb -D {self._data} -U postgres -A trust -E UTF8 --locale=C --no-sync"
+        subprocess.run(command.split(), check=True, capture_output=True, user=self._user, cwd=folder)
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def start(self) -> None:
+        """Start the server; returns when it answers. After a kill it recovers what it had committed."""
+        command = f"{binaries()}/postgres -D {self._data} -p {self.port} -k {self.folder} -h 127.0.0.1 -F".split()
+        deadline = time.monotonic() + _START_S
+        while True:
+            with (self.folder / "log").open("ab") as log:
+                self._server = subprocess.Popen(command, stdout=log, stderr=log, user=self._user, cwd=self.folder)
+            if self._answers(deadline):
+                return
+            if time.monotonic() > deadline:  # a killed server's last children may hold its shared memory still
+                raise AssertionError(f"PostgreSQL did not start: {(self.folder / 'log').read_text(errors='replace')}")
+            time.sleep(0.1)
+
+    def _answers(self, deadline: float) -> bool:
+        assert self._server is not None
+        while self._server.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(psycopg.OperationalError):
+                psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+                return True
+            time.sleep(0.05)
+        return False
+
+    def stop(self) -> None:
+        """Stop the server, whoever is still connected."""
+        if self._server is None:
+            return
+        self._server.send_signal(signal.SIGINT)  # fast shutdown: it does not wait for clients
+        try:
+            self._server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to the server; its children end when they notice. Clients lose their connections."""
+        if self._server is not None:
+            self._server.kill()
+            self._server.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the server and to each of its children (which lead groups of their own)."""
+        assert self._server is not None
+        parent = self._server.pid
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()
+        for pid in [parent, *map(int, children)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def url(self, database: str) -> str:
         """The address of one of its databases."""
@@ -64,40 +122,14 @@ def binaries() -> Path:
 @contextmanager
 def running_cluster() -> Iterator[Cluster]:
     """Start a cluster; stop and remove it afterwards."""
-    programs, user = binaries(), "postgres" if os.geteuid() == 0 else None
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     try:
-        if user is not None:
-            account = pwd.getpwnam(user)
-            os.chown(folder, account.pw_uid, account.pw_gid)
-        data = folder / "data"
-        subprocess.run(
-            [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
-            check=True,
-            capture_output=True,
-            user=user,
-            cwd=folder,
-        )
-        port = _free_port()
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(
-                [programs / "postgres", "-D", data, "-p", str(port), "-k", folder, "-h", "127.0.0.1", "-F"],
-                stdout=log,
-                stderr=log,
-                user=user,
-                cwd=folder,
-            )
-            try:
-                cluster = Cluster(port, folder)
-                _wait_until_ready(cluster, server)
-                yield cluster
-            finally:
-                server.send_signal(signal.SIGINT)  # fast shutdown: it does not wait for clients
-                try:
-                    server.wait(timeout=10)
-                except subprocess.TimeoutExpired:
-                    server.kill()
-                    server.wait()
+        cluster = Cluster(folder)
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -107,20 +139,6 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
-
-
-def _wait_until_ready(cluster: Cluster, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _START_S
-    while True:
-        try:
-            psycopg.connect(cluster.url("postgres"), connect_timeout=2).close()
-        except psycopg.OperationalError as error:
-            said = (cluster.folder / "log").read_text(errors="replace")
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"PostgreSQL did not start: {said}") from error
-            time.sleep(0.05)
-        else:
-            return
 
 
 @pytest.fixture(scope="session")

@@ -21,15 +21,22 @@ class Process:
     """A child process in a group of its own; ``async with Process([sys.executable, "-m", "agent"]) as process``.
 
     It runs in the project's folder unless told otherwise. ``output`` holds the lines of its stdout and stderr so
-    far, in the order they came. Leaving the block kills the whole group, whatever has happened.
+    far, in the order they came; they are added to the file ``log`` too. Leaving the block kills the whole group,
+    whatever has happened.
     """
 
     def __init__(
-        self, command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path = ROOT
+        self,
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path = ROOT,
+        log: Path | None = None,
     ) -> None:
         self._command = [str(word) for word in command]
         self._env = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
         self._cwd = cwd
+        self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self._pipe: asyncio.ReadTransport | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -137,9 +144,12 @@ class Process:
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         try:
-            async for line in reader:
-                self.output.append(line.decode(errors="replace").rstrip("\n"))
-                await self._tell()
+            with contextlib.nullcontext() if self._log is None else self._log.open("ab", buffering=0) as log:
+                async for line in reader:
+                    if log is not None:
+                        log.write(line)
+                    self.output.append(line.decode(errors="replace").rstrip("\n"))
+                    await self._tell()
         finally:
             self._is_quiet = True
             await self._tell()

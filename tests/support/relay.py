@@ -1,9 +1,11 @@
-"""A TCP relay to put between a driver and its machine: a cable that can be cut, plugged in again, or go silent."""
+"""A TCP relay to put between two programs: a cable that can be cut, plugged in again, go silent, or be slow."""
 
 import asyncio
 import contextlib
+import random
 import socket
 import struct
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -15,12 +17,27 @@ class Relay:
     """Forwards every connection to ``host``:``port``; ``async with Relay(host, port) as relay``.
 
     ``relay.host`` and ``relay.port`` are where to connect; the port stays the same over ``cut()`` and ``restore()``.
+    A new ``target`` holds for the connections made from then on. ``split`` takes the whole packets off the front of
+    what has arrived: only a relay that knows packets can let them overtake each other. ``may_be_overtaken`` says
+    which ones.
     """
 
     host = "127.0.0.1"
 
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        split: Callable[[bytearray], list[bytes]] | None = None,
+        may_be_overtaken: Callable[[bytes], bool] = lambda _packet: True,
+    ) -> None:
+        self.target = (host, port)
+        self._split = split
+        self._may_be_overtaken = may_be_overtaken
+        self._slowness_s = 0.0
+        self._overtaking_s = 0.0
+        self._random = random.Random(1)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._connections: set[asyncio.Task[None]] = set()
@@ -61,6 +78,16 @@ class Relay:
         """Pass on what waited, and everything after it."""
         self._flowing.set()
 
+    def slow(self, up_to_s: float) -> None:
+        """Hold back everything for up to this long, a different time for each piece; 0: not at all."""
+        self._slowness_s = up_to_s
+
+    def shuffle(self, up_to_s: float) -> None:
+        """Hold back each packet that may be overtaken for up to this long while others go on; 0: not at all."""
+        if self._split is None:
+            raise RuntimeError("only a relay that can split packets can change their order")
+        self._overtaking_s = up_to_s
+
     def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = asyncio.create_task(self._forward(reader, writer))
         self._connections.add(connection)
@@ -70,7 +97,7 @@ class Relay:
         """Both directions of one connection, until either side closes or the relay is cut."""
         target: asyncio.StreamWriter | None = None
         try:
-            there, target = await asyncio.open_connection(*self._target)
+            there, target = await asyncio.open_connection(*self.target)
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._pump(reader, target))
                 both.create_task(self._pump(there, writer))
@@ -86,12 +113,31 @@ class Relay:
                     end.close()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        arrived = bytearray()
         while data := await source.read(_CHUNK):
             await self._flowing.wait()
-            sink.write(data)
+            if self._slowness_s:
+                await asyncio.sleep(self._random.uniform(0, self._slowness_s))
+            if self._split is None:
+                sink.write(data)
+            else:
+                arrived += data
+                for packet in self._split(arrived):
+                    self._pass_on(packet, sink)
             await sink.drain()
         with contextlib.suppress(OSError):
             sink.write_eof()
+
+    def _pass_on(self, packet: bytes, sink: asyncio.StreamWriter) -> None:
+        if self._overtaking_s and self._may_be_overtaken(packet):
+            asyncio.get_running_loop().call_later(self._random.uniform(0, self._overtaking_s), _write, sink, packet)
+        else:
+            sink.write(packet)
+
+
+def _write(sink: asyncio.StreamWriter, packet: bytes) -> None:
+    with contextlib.suppress(RuntimeError):  # the other side has said its last word meanwhile: the packet is lost
+        sink.write(packet)
 
 
 def _reset(end: asyncio.StreamWriter) -> None:

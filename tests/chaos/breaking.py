@@ -1,0 +1,219 @@
+"""What each kind of fault does to the line, and how it is undone."""
+
+import asyncio
+import contextlib
+import json
+import resource
+import signal
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from contracts.errors import LinkError
+from tests.chaos.history import Disturbance
+from tests.chaos.kept_running import KeptRunning
+from tests.chaos.line import Line
+from tests.chaos.machines import Machine
+from tests.chaos.schedule import Fault, Kind
+from tests.support.relay import Relay
+
+NO_ROOM = (0, resource.RLIM_INFINITY)
+UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+LATE_S = 1.5
+HOURS = 12
+MESSAGES = 40
+RECOVERS_WITHIN_S = 60.0
+"""After something of a station is mended its agent has this long to look at its machines again."""
+
+
+class Breaking:
+    """Does the faults of a schedule to a line, each at its time; what is done is written to ``log``.
+
+    One thing is broken by one fault at a time: a fault whose turn comes while its target is still broken waits.
+    """
+
+    def __init__(self, line: Line, log: Path) -> None:
+        self._line = line
+        self._log = log
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.done: list[Fault] = []
+        self.broken: set[Fault] = set()
+        self.repeated_messages = 0
+
+    async def carry_out(self, faults: list[Fault]) -> None:
+        """All of them. Returns when the last is undone."""
+        began = asyncio.get_running_loop().time()
+
+        async def one(fault: Fault) -> None:
+            await asyncio.sleep(max(0.0, began + fault.at_s - asyncio.get_running_loop().time()))
+            async with self._turns[_thing(fault)]:
+                self.broken.add(fault)
+                self._write(fault, "begins")
+                try:
+                    async with self._seen_by_stations(fault):
+                        await self._break(fault)
+                finally:
+                    self.broken.discard(fault)
+                self._write(fault, "is undone")
+                self.done.append(fault)
+
+        async with asyncio.TaskGroup() as all_of_them:
+            for fault in faults:
+                all_of_them.create_task(one(fault))
+
+    @asynccontextmanager
+    async def _seen_by_stations(self, fault: Fault) -> AsyncIterator[None]:
+        """A station that is away, or whose disk refuses, does not see everything that a counting machine shows."""
+        station = fault.target.partition(".")[0]
+        disturbance = Disturbance(station, self._line.clock.now())
+        if station in self._line.stations:
+            self._line.history.disturbances.append(disturbance)
+        try:
+            yield
+        finally:
+            disturbance.to_s = self._line.clock.now() + RECOVERS_WITHIN_S
+
+    async def _break(self, fault: Fault) -> None:
+        line, kind = self._line, fault.kind
+        match kind:
+            case Kind.AGENT_KILLED:
+                await _killed(line.stations[fault.target].agent, fault.lasts_s)
+            case Kind.INGESTOR_KILLED:
+                await _killed(line.ingestors[fault.target], fault.lasts_s)
+            case Kind.AGENT_PAUSED:
+                await _paused(line.stations[fault.target].agent, fault.lasts_s)
+            case Kind.INGESTOR_PAUSED:
+                await _paused(line.ingestors[fault.target], fault.lasts_s)
+            case Kind.BROKER_KILLED | Kind.BROKER_WIPED:
+                await line.broker.kill()
+                await asyncio.sleep(fault.lasts_s)
+                await line.broker.restart(wipe=kind is Kind.BROKER_WIPED)
+            case Kind.BROKER_PAUSED:
+                line.broker.process.signal(signal.SIGSTOP)
+                await asyncio.sleep(fault.lasts_s)
+                line.broker.process.signal(signal.SIGCONT)
+            case Kind.DATABASE_KILLED | Kind.DATABASE_PAUSED:
+                await self._break_database(fault)
+            case Kind.STATION_CUT_OFF | Kind.STATION_UNHEARD | Kind.STATION_SLOW | Kind.STATION_REORDERED:
+                await _disturbed(line.stations[fault.target].to_broker, kind.value.removeprefix("station_"), fault)
+            case Kind.CENTRAL_CUT_OFF | Kind.CENTRAL_UNHEARD | Kind.CENTRAL_SLOW | Kind.CENTRAL_REORDERED:
+                await _disturbed(line.from_broker[fault.target], kind.value.removeprefix("central_"), fault)
+            case Kind.DISK_REFUSES:
+                await _no_file_may_grow(line.stations[fault.target].agent, fault.lasts_s)
+            case Kind.DISK_FULL:
+                disk = line.stations[fault.target].disk
+                assert disk is not None
+                await asyncio.to_thread(disk.fill)
+                await asyncio.sleep(fault.lasts_s)
+                disk.free()
+            case Kind.CLOCK_JUMPS:
+                line.stations[fault.target].set_clock(round((fault.strength * 2 - 1) * HOURS * 3600))
+            case Kind.MACHINE_CUT_OFF:
+                machine = line.machines[fault.target]
+                await machine.cut()
+                await asyncio.sleep(fault.lasts_s)
+                await machine.mend()
+            case Kind.MACHINE_SILENT:
+                await _silent(line.machines[fault.target], fault.lasts_s)
+            case Kind.MACHINE_RESTARTED:
+                await line.machines[fault.target].restart(fault.lasts_s)
+            case Kind.MESSAGES_REPEATED:
+                await self._repeat_messages(fault)
+
+    async def _break_database(self, fault: Fault) -> None:
+        cluster = self._line.cluster
+        assert cluster is not None
+        if fault.kind is Kind.DATABASE_KILLED:
+            await asyncio.to_thread(cluster.kill)
+            await asyncio.sleep(fault.lasts_s)
+            await asyncio.to_thread(cluster.start)
+        else:
+            cluster.signal(signal.SIGSTOP)
+            await asyncio.sleep(fault.lasts_s)
+            cluster.signal(signal.SIGCONT)
+
+    async def _repeat_messages(self, fault: Fault) -> None:
+        count = 1 + round(fault.strength * MESSAGES)
+        while True:
+            try:
+                self.repeated_messages += await self._line.repeater.repeat(count, Random(fault.strength))
+            except LinkError:
+                continue  # the broker went away: another fault's doing
+            return
+
+    def _write(self, fault: Fault, what: str) -> None:
+        entry: dict[str, Any] = {"at_s": round(self._line.clock.now(), 3), "what": what, "number": fault.number}
+        with self._log.open("a", encoding="utf-8") as log:
+            log.write(json.dumps({**entry, "kind": fault.kind, "target": fault.target}) + "\n")
+
+
+def _thing(fault: Fault) -> str:
+    """What is broken: a process, a cable, a disk. Different things of one station may break at the same time."""
+    match fault.kind:
+        case Kind.STATION_CUT_OFF | Kind.STATION_UNHEARD | Kind.STATION_SLOW | Kind.STATION_REORDERED:
+            return f"cable of {fault.target}"
+        case Kind.CENTRAL_CUT_OFF | Kind.CENTRAL_UNHEARD | Kind.CENTRAL_SLOW | Kind.CENTRAL_REORDERED:
+            return f"cable of {fault.target}"
+        case Kind.DISK_FULL:
+            return f"disk of {fault.target}"
+        case Kind.CLOCK_JUMPS | Kind.MESSAGES_REPEATED:
+            return f"{fault.kind} {fault.target}"
+        case _:
+            return fault.target
+
+
+async def _killed(program: KeptRunning, lasts_s: float) -> None:
+    await program.is_running()
+    await program.kill()
+    await asyncio.sleep(lasts_s)
+    await program.start()
+
+
+async def _paused(program: KeptRunning, lasts_s: float) -> None:
+    await program.is_running()
+    program.pause()
+    await asyncio.sleep(lasts_s)
+    program.go_on()
+
+
+async def _no_file_may_grow(agent: KeptRunning, lasts_s: float) -> None:
+    await agent.is_running()
+    _limit(agent, NO_ROOM)
+    await asyncio.sleep(lasts_s)
+    _limit(agent, UNLIMITED)
+
+
+def _limit(agent: KeptRunning, limit: tuple[int, int]) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it ended by itself: the next one has no limit
+        resource.prlimit(agent.process.pid, resource.RLIMIT_FSIZE, limit)
+
+
+async def _silent(machine: Machine, lasts_s: float) -> None:
+    assert machine.relay is not None
+    machine.relay.freeze()
+    await asyncio.sleep(lasts_s)
+    machine.relay.thaw()
+
+
+async def _disturbed(relay: Relay, how: str, fault: Fault) -> None:
+    undo: Callable[[], None]
+    match how:
+        case "cut_off":
+            await relay.cut()
+            await asyncio.sleep(fault.lasts_s)
+            await relay.restore()
+            return
+        case "unheard":
+            relay.freeze()
+            undo = relay.thaw
+        case "slow":
+            relay.slow(LATE_S)
+            undo = lambda: relay.slow(0.0)  # noqa: E731  # one of three, told in one place
+        case _:
+            relay.shuffle(LATE_S)
+            undo = lambda: relay.shuffle(0.0)  # noqa: E731  # one of three, told in one place
+    await asyncio.sleep(fault.lasts_s)
+    undo()

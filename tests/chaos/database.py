@@ -1,0 +1,68 @@
+"""What central has at the end: its records, and the whole of its determined content beside a database made anew."""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from central.store import Arrival, Store
+from central.store.tables import facts, process_data
+from contracts.record import ProcessRecord, digest
+
+AT_ONCE = 200
+
+
+def arrived(store: Store, serial_numbers: Collection[str]) -> set[str]:
+    """Which of these units have a record. Raises LinkError or StoreError while the database is away."""
+    with store.database.reading() as connection:
+        wanted = sa.select(facts.c.serial_number).where(facts.c.serial_number.in_(serial_numbers))
+        return set(connection.execute(wanted).scalars())
+
+
+def records_of(store: Store) -> list[ProcessRecord]:
+    """Every record central has committed, in order of stream and number."""
+    with store.database.reading() as connection:
+        rows = sa.select(process_data.c.record).order_by(process_data.c.stream_id, process_data.c.seq)
+        return [ProcessRecord.model_validate_json(text) for text in connection.execute(rows).scalars()]
+
+
+OutboxRow = tuple[str, str, int, bytes]
+"""Station, stream, number, record."""
+
+
+def differences(store: Store, outboxes: Iterable[OutboxRow], file: Path) -> list[str]:
+    """What would be different in central's database, had everything come in order, once, and nothing ever failed.
+
+    The stations' outboxes are put into a new database (``file``), and both are compared in canonical rows. Every row
+    that is in one of them alone is told.
+    """
+    clean = Store(f"sqlite:///{file}")
+    try:
+        clean.migrate()
+        for arrivals in _arrivals(outboxes):
+            clean.ingest(arrivals)
+        ours, theirs = store.canonical_rows(), clean.canonical_rows()
+    finally:
+        clean.close()
+    told = []
+    for table in ours:
+        here, there = _texts(ours[table]), _texts(theirs[table])
+        told += [f"{table}: only in the database: {row}" for row in sorted(here - there)]
+        told += [f"{table}: only with the stations: {row}" for row in sorted(there - here)]
+    return told
+
+
+def _texts(rows: Iterable[dict[str, object]]) -> set[str]:
+    # Databases keep the keys of JSON in orders of their own.
+    return {json.dumps(row, sort_keys=True, default=str) for row in rows}
+
+
+def _arrivals(outboxes: Iterable[OutboxRow]) -> Iterable[Sequence[Arrival]]:
+    rows = list(outboxes)
+    for first in range(0, len(rows), AT_ONCE):
+        arrivals = []
+        for station, stream_id, seq, body in rows[first : first + AT_ONCE]:
+            record = ProcessRecord.model_validate_json(body)
+            arrivals.append(Arrival(stream_id, "gimcheon", "KR01", station, [(seq, record, digest(record))]))
+        yield arrivals

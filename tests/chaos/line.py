@@ -1,0 +1,212 @@
+"""A small line of real programs: machines, agents, a broker, ingestors, a database, and every cable between them."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from agent.settings import load
+from tests.chaos.history import History
+from tests.chaos.kept_running import KeptRunning
+from tests.chaos.machines import Clock, Machine
+from tests.chaos.mqtt_packets import is_publish, split
+from tests.chaos.repeater import Repeater
+from tests.chaos.small_disk import SmallDisk, can_mount
+from tests.support.brokers import RunningBroker, iotcore_broker, mosquitto_broker
+from tests.support.postgres import Cluster
+from tests.support.relay import Relay
+
+STATIONS = Path(__file__).parent / "stations"
+SMALL_DISKS = ("P03-R", "P04-S")
+"""Stations whose outbox is on a file system of its own, where we may mount one."""
+READY_S = 120.0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Which broker and database, and how many ingestors."""
+
+    broker: str = "mosquitto"
+    database: str = "postgresql"
+    ingestors: int = 1
+
+
+class Station:
+    """One agent with its machines, its clock and its own cable to the broker."""
+
+    def __init__(
+        self, file: Path, folder: Path, seed: int, history: History, clock: Clock, faketime: Path | None
+    ) -> None:
+        settings = load(file)
+        self.id = settings.station.id
+        self.state_dir = folder / self.id
+        self.state_dir.mkdir()
+        self.clock_file = folder / f"{self.id}.clock"
+        self.set_clock(0)
+        self.machines = [Machine(self.id, one, folder, seed, history, clock) for one in settings.machines.values()]
+        self.to_broker: Relay
+        self.disk: SmallDisk | None = None
+        self._file = file
+        self.agent = KeptRunning(
+            f"{self.id} agent", self._command, _fake_clock(faketime, self.clock_file), folder / f"{self.id}-agent.log"
+        )
+
+    def set_clock(self, offset_s: int) -> None:
+        """How far the agent's clock is from the true one, from now on."""
+        written = self.clock_file.with_suffix(".new")
+        written.write_text(f"{offset_s:+d}\n", encoding="ascii")
+        written.replace(self.clock_file)
+
+    def _command(self) -> Sequence[str | Path]:
+        settings = {"broker.url": f"mqtt://{self.to_broker.host}:{self.to_broker.port}", "state_dir": self.state_dir}
+        for machine in self.machines:
+            name = machine.name.removeprefix(f"{self.id}.")
+            settings |= {f"machines.{name}.{key}": value for key, value in machine.reached_at.items()}
+        command: list[str | Path] = [sys.executable, "-m", "agent", "run", self._file]
+        for key, value in settings.items():
+            command += ["--set", f"{key}={value}"]
+        return command
+
+    async def is_ready(self) -> None:
+        """Return once every machine is connected. Raises AssertionError with the agent's words."""
+        for machine in self.machines:
+            name = machine.name.removeprefix(f"{self.id}.")
+            await self.agent.process.json(partial(_connected, name), timeout_s=READY_S)
+
+    def outbox(self) -> list[tuple[str, int, bytes, bool]]:
+        """Stream, number, record and whether it waits for central, of every row. The agent has ended."""
+        with contextlib.closing(sqlite3.connect(self.state_dir / "outbox.db")) as outbox:
+            rows = outbox.execute(
+                "SELECT stream_id, seq, body, settled_at IS NULL FROM records JOIN streams ON streams.id = stream"
+                " ORDER BY stream, seq"
+            )
+            return [(stream_id, seq, bytes(body), bool(waits)) for stream_id, seq, body, waits in rows]
+
+
+class Line:
+    """All of it: ``start()``, then break it, then ``stop()``, whatever happened."""
+
+    def __init__(self, folder: Path, parts: Parts, seed: int) -> None:
+        self.folder = folder
+        self.parts = parts
+        self.clock = Clock()
+        self.history = History()
+        self.faketime = find_faketime()
+        self.stations: dict[str, Station] = {
+            station.id: station
+            for file in sorted(STATIONS.glob("*.yaml"))
+            for station in [Station(file, folder, seed, self.history, self.clock, self.faketime)]
+        }
+        self.machines = {machine.name: machine for station in self.stations.values() for machine in station.machines}
+        self.ingestors: dict[str, KeptRunning] = {}
+        self.from_broker: dict[str, Relay] = {}
+        self.cluster: Cluster | None = None
+        self.database_url = ""
+        self.broker: RunningBroker
+        self.repeater: Repeater
+        self._stack = contextlib.AsyncExitStack()
+
+    async def start(self) -> None:
+        """Start everything; returns when every agent has every machine."""
+        self.broker = await self._stack.enter_async_context(
+            iotcore_broker() if self.parts.broker == "iotcore" else mosquitto_broker(self.folder)
+        )
+        self.database_url = await asyncio.to_thread(self._start_database)
+        await self._start_central()
+        for station in self.stations.values():
+            if station.id in SMALL_DISKS and can_mount():
+                station.disk = SmallDisk(station.state_dir)
+                station.disk.mount()
+                self._stack.callback(station.disk.unmount)
+            station.to_broker = await self._relay()
+            for machine in station.machines:
+                await machine.start()
+                self._stack.push_async_callback(machine.stop)
+            await station.agent.start()
+            self._stack.push_async_callback(station.agent.kill)
+        self.repeater = Repeater("127.0.0.1", self.broker.port)
+        self.repeater.start()
+        self._stack.push_async_callback(self.repeater.stop)
+        await asyncio.gather(*(station.is_ready() for station in self.stations.values()))
+
+    async def stop(self) -> None:
+        """End everything that still runs, and free what it holds. The outboxes stay in the folder."""
+        for station in self.stations.values():
+            if station.disk is not None:
+                await station.agent.kill()
+                station.disk.keep_content()
+        await self._stack.aclose()
+
+    def targets(self) -> Mapping[str, Sequence[str]]:
+        """What faults can happen to, by the names the schedule uses."""
+        return {
+            "station": sorted(self.stations),
+            "small disk": [name for name in SMALL_DISKS if can_mount()],
+            "machine": sorted(self.machines),
+            "networked machine": sorted(name for name, one in self.machines.items() if one.is_networked),
+            "ingestor": sorted(self.ingestors),
+            "broker": ["broker"],
+            "database": ["database"] if self.cluster is not None else [],
+        }
+
+    def everything_kept_running(self) -> list[KeptRunning]:
+        """Agents and ingestors."""
+        return [*(station.agent for station in self.stations.values()), *self.ingestors.values()]
+
+    async def _relay(self) -> Relay:
+        relay = Relay("127.0.0.1", self.broker.port, split=split, may_be_overtaken=is_publish)
+        return await self._stack.enter_async_context(relay)
+
+    def _start_database(self) -> str:
+        if self.parts.database == "sqlite":
+            return f"sqlite:///{self.folder}/central.db"
+        folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a unix socket's path is bounded
+        self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        self.cluster = Cluster(folder)
+        self._stack.callback(self.cluster.stop)
+        self.cluster.start()
+        self.cluster.run("CREATE DATABASE chaos")
+        return self.cluster.url("chaos")
+
+    async def _start_central(self) -> None:
+        environment = {**os.environ, "DATABASE_URL": self.database_url}
+        migrate = [sys.executable, "-m", "central", "migrate"]
+        await asyncio.to_thread(subprocess.run, migrate, env=environment, check=True, capture_output=True)
+        for number in range(1, self.parts.ingestors + 1):
+            name = f"ingestor-{number}"
+            relay = self.from_broker[name] = await self._relay()
+            variables = {"DATABASE_URL": self.database_url, "BROKER_URL": f"mqtt://{relay.host}:{relay.port}"}
+            command = [sys.executable, "-m", "central", "run"]
+            ingestor = KeptRunning(name, partial(list[str | Path], command), variables, self.folder / f"{name}.log")
+            self.ingestors[name] = ingestor
+            await ingestor.start()
+            self._stack.push_async_callback(ingestor.kill)
+
+
+def find_faketime() -> Path | None:
+    """The library that gives a process another clock (Debian's package faketime), or None."""
+    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+
+
+def _fake_clock(library: Path | None, file: Path) -> dict[str, str]:
+    if library is None:
+        return {}
+    return {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(file),
+        "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+def _connected(machine: str, told: Mapping[str, Any]) -> bool:
+    return told.get("event") == "machine connected" and told.get("machine") == machine
