@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import structlog
 
 from agent.clocks import machines_own_time
+from agent.conditions import Conditions
 from agent.cycles import Cursor, CycleKey, Relation, Step, step
 from agent.faults import Faults
 from agent.judging import Cycle, criteria_for, judged, unjudged
@@ -19,7 +20,7 @@ from agent.settings import MachineSettings, StationSettings
 from contracts.criteria import CriteriaSet
 from contracts.errors import LinkError, SetupError, StoreError
 from contracts.measurement import Scalar
-from drivers.base import Acknowledging, Driver, MachineEvent, Performing, Reading
+from drivers.base import Acknowledging, Conditioned, Driver, MachineEvent, Performing, Reading
 from messaging.lives import live_again_and_again
 
 log = structlog.get_logger()
@@ -47,6 +48,7 @@ class Supervisor:
 
     ``companions`` are supervisors of machines that work for this one's units; ``kept`` is called when a result is on
     disk. ``faults`` counts mistakes of the program itself: they end a life of the link, never the station.
+    ``conditions`` are what the machine says keeps it from working.
     """
 
     def __init__(
@@ -79,6 +81,9 @@ class Supervisor:
         self._patience: asyncio.Timeout | None = None
         self._hurried = False
         self.faults = Faults(self._log)
+        self.conditions = Conditions(self._log)
+        if isinstance(driver, Conditioned):
+            driver.watch_conditions(self.conditions.heard)
 
     async def run(self) -> None:
         """Live until stop(); a lost link is opened again, with growing waits."""

@@ -4,7 +4,7 @@ A constructor does no I/O. Libraries' own reconnecting is off: a driver that los
 is closed and opened again by its owner, the supervisor.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -17,6 +17,7 @@ from contracts.measurement import Quality, Scalar
 
 __all__ = [
     "Acknowledging",
+    "Conditioned",
     "Driver",
     "Fault",
     "LinkError",
@@ -145,6 +146,18 @@ class Performing(Protocol):
 
     async def perform(self, job: Mapping[str, Scalar]) -> Reading:
         """Do one job with these values (``serial_number``, ...) and report how it went. Raises LinkError."""
+
+
+@runtime_checkable
+class Conditioned(Protocol):
+    """A machine that says what keeps it from working: paper out, head open, a door."""
+
+    def watch_conditions(self, told: Callable[[Mapping[str, str]], None]) -> None:
+        """Call ``told`` from now on with every condition that stands, each time the machine has said how it is.
+
+        Each has a fixed name (``paper_out``) and a text: what is wrong, and what to do. No condition: an empty
+        mapping. Over a lost link nothing is told: what was heard last stands until the machine is heard again.
+        """
 
 
 class Fault(StrEnum):

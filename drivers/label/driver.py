@@ -1,62 +1,75 @@
-"""A label printer on a raw TCP socket: prints on request, and says how it went."""
+"""A label printer: prints on request, says how it went, and what keeps it from printing."""
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+import errno
+import termios
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from contracts.errors import DataError
 from contracts.measurement import Quality, Scalar
-from drivers.base import LinkError, MachineEvent, PointValue, Reading
-from drivers.label.connection import PrinterConnection
-from drivers.label.settings import LabelSettings
-from drivers.label.zpl import CANCEL_ALL, HostStatus, filled
+from drivers.base import LinkError, MachineEvent, PointValue, Reading, SetupError
+from drivers.label.answers import (
+    CANCEL_ALL,
+    HOST_STATUS,
+    LABEL_COUNT,
+    PRINT_LENGTH,
+    Answer,
+    HostStatus,
+    Question,
+)
+from drivers.label.connection import PrinterConnection, connected
+from drivers.label.settings import LabelSettings, StatusField, TcpConnect
+from drivers.label.zpl import filled
 
 _STATUS_EVERY_S = 0.05
 """How often a printer at work is asked whether it is done."""
 _READY_TWICE = 2
 """~HS overtakes formats in the receive buffer: a first "ready" may be older than the label."""
-_ALIVE_EVERY_S = 5.0
-"""How often an idle printer is asked whether it is there."""
 _CLOSE_GRACE_S = 1.0
+_DO_NOT_COUNT = "where it cannot, write done: ready and take points with status labels_printed away"
 _LINK_FAULTS = (OSError, TimeoutError, DataError)
 
 
 class LabelDriver:
-    """Implements Driver and Performing. The printer never signals by itself; only a lost link ends next_event()."""
+    """Implements Driver, Performing and Conditioned. The printer makes no results of its own: next_event() keeps an
+
+    eye on it, and ends only with a lost link.
+    """
 
     def __init__(self, machine: str, settings: LabelSettings) -> None:
         self._machine = machine
         self._settings = settings
         self._connection: PrinterConnection | None = None
         self._printing = asyncio.Lock()
+        self._told: Callable[[Mapping[str, str]], None] = lambda _: None
+
+    def watch_conditions(self, told: Callable[[Mapping[str, str]], None]) -> None:
+        """See Conditioned.watch_conditions."""
+        self._told = told
 
     async def open(self) -> None:
-        """Connect, and see that what answers there is a printer. See Driver.open."""
+        """Connect, and see that what answers there is a printer that can tell what is asked. See Driver.open."""
         if self._connection is not None:
             raise RuntimeError(f"machine {self._machine}: open() on a driver that is open")
-        connect = self._settings.connect
         try:
-            async with asyncio.timeout(connect.timeout):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    PrinterConnection, connect.host, connect.port
-                )
-        except (OSError, TimeoutError) as error:
-            raise LinkError(
-                f"{self._where} cannot be reached: {error or f'no answer within {connect.timeout:g} s'}; "
-                "check power, cable, connect.host and connect.port"
-            ) from error
-        self._connection = connection
+            self._connection = await connected(self._settings.connect)
+        except (OSError, ValueError, termios.error) as error:
+            raise self._not_opened(error) from error
         try:
-            await self._status(connection)
+            await self._status(self._connection)
+            if self._settings.needs_counter:
+                await self._counted(self._connection)
         except BaseException:
             await self.close()
             raise
 
     async def next_event(self) -> MachineEvent:
-        """Wait for ever, watching the link. Raises LinkError when it is lost or the printer answers no longer."""
+        """Wait for ever, asking now and then. Raises LinkError when the link is lost or nothing answers any more."""
         connection = self._connected()
         while True:
-            await asyncio.wait({connection.lost}, timeout=_ALIVE_EVERY_S)
+            await asyncio.wait({connection.lost}, timeout=self._settings.poll)
             if connection.lost.done():
                 reason = connection.lost.result()
                 raise self._lost(reason or ConnectionError("the connection was closed")) from reason
@@ -64,13 +77,14 @@ class LabelDriver:
 
     async def read(self, event: MachineEvent) -> Reading:  # noqa: ARG002 - the printer has one state, whatever happened
         """What the printer says of itself now; ``printed`` has a problem, for no label was asked for."""
-        return self._reading(await self._status(self._connected()), None, "no label was asked for")
+        connection = self._connected()
+        return await self._reading(connection, await self._status(connection), _without("no label was asked for"))
 
     async def perform(self, job: Mapping[str, Scalar]) -> Reading:
-        """Print one label. ``printed`` is True only when the printer was in order, took it and is ready again.
+        """Print one label. ``printed`` is True only when the printer was in order, took it and says it is done.
 
-        A label that is not printed in time, or meets a fault, is cancelled in the printer, so that it cannot come out
-        later for another unit. Raises LinkError; the label may then be printed or not.
+        A label that is not printed in time, meets a fault or is given up is cancelled in the printer, so that it
+        cannot come out later for another unit. Raises LinkError; the label may then be printed or not.
         """
         try:
             label = filled(self._settings.template, job).encode("utf-8")
@@ -81,10 +95,17 @@ class LabelDriver:
         connection = self._connected()
         async with self._printing:
             status = await self._status(connection)
-            if status.fault is not None:
-                return self._reading(status, False)
+            if status.conditions:
+                return await self._reading(connection, status, PointValue(False))
+            before = await self._counted(connection) if self._settings.done == "counted" else None
             self._send(connection, label)
-            return await self._printed(connection)
+            try:
+                status, printed = await self._printed(connection, before)
+            except asyncio.CancelledError:
+                with contextlib.suppress(OSError):
+                    connection.send(CANCEL_ALL)
+                raise
+            return await self._reading(connection, status, printed)
 
     async def close(self) -> None:
         """Release the connection. See Driver.close."""
@@ -92,7 +113,8 @@ class LabelDriver:
         if connection is not None:
             await connection.close(_CLOSE_GRACE_S)
 
-    async def _printed(self, connection: PrinterConnection) -> Reading:
+    async def _printed(self, connection: PrinterConnection, before: int | None) -> tuple[HostStatus, PointValue]:
+        """Wait until the printer says what became of the label. ``before``: its count of labels, where it counts."""
         timeout_s = self._settings.connect.timeout
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
@@ -100,15 +122,48 @@ class LabelDriver:
         while True:
             status = await self._status(connection)
             ready = ready + 1 if status.ready else 0
-            if ready == _READY_TWICE:
-                return self._reading(status, True)
-            if status.fault is not None:
+            more = 1
+            if ready >= _READY_TWICE:
+                more = 1 if before is None else await self._counted(connection) - before
+                if more == 1:
+                    return status, PointValue(True)
+                if more != 0:
+                    return status, _without(f"the printer counted {more} labels for one: look at what came out")
+            if status.conditions:
                 self._send(connection, CANCEL_ALL)
-                return self._reading(status, False)
+                return status, PointValue(False)
             if loop.time() > until:
                 self._send(connection, CANCEL_ALL)
-                return self._reading(status, None, f"the printer was still busy after {timeout_s:g} s; label cancelled")
+                what = "was still busy" if more else "was idle and had counted no label"
+                return status, _without(f"the printer {what} after {timeout_s:g} s; label cancelled")
             await asyncio.sleep(_STATUS_EVERY_S)
+
+    async def _reading(self, connection: PrinterConnection, status: HostStatus, printed: PointValue) -> Reading:
+        """The points. What is asked for beside the host status may fail by itself: the label's fate is known."""
+        said: dict[StatusField, PointValue] = {
+            "printed": printed,
+            "paper_out": PointValue(status.paper_out),
+            "paused": PointValue(status.paused),
+            "head_open": PointValue(status.head_open),
+            "ribbon_out": PointValue(status.ribbon_out),
+            "label_waiting": PointValue(status.label_waiting),
+            "labels_remaining": PointValue(status.labels_remaining),
+        }
+        wanted = {point.status for point in self._settings.points.values()}
+        if "labels_printed" in wanted:
+            said["labels_printed"] = await self._or_problem(connection, LABEL_COUNT)
+        if "print_length" in wanted:
+            said["print_length"] = await self._or_problem(connection, PRINT_LENGTH)
+        return Reading(datetime.now(UTC), {name: said[point.status] for name, point in self._settings.points.items()})
+
+    async def _or_problem(self, connection: PrinterConnection, question: Question[Answer]) -> PointValue:
+        try:
+            found = await connection.ask(question, self._settings.connect.timeout)
+        except TimeoutError:
+            return _without(f"the printer does not answer {question.name}")
+        except (OSError, DataError) as error:
+            return _without(str(error))
+        return PointValue(found)  # type: ignore[arg-type]  # both questions are answered with numbers
 
     def _send(self, connection: PrinterConnection, data: bytes) -> None:
         try:
@@ -118,13 +173,25 @@ class LabelDriver:
 
     async def _status(self, connection: PrinterConnection) -> HostStatus:
         try:
-            return await connection.status(self._settings.connect.timeout)
+            status = await connection.ask(HOST_STATUS, self._settings.connect.timeout)
         except TimeoutError as error:
             raise LinkError(
                 f"{self._where} is connected and does not answer ~HS: look at the printer, some models say nothing "
                 "while paper or ribbon is out or the head is open"
             ) from error
         except _LINK_FAULTS as error:
+            raise self._lost(error) from error
+        self._told(status.conditions)
+        return status
+
+    async def _counted(self, connection: PrinterConnection) -> int:
+        try:
+            return await connection.ask(LABEL_COUNT, self._settings.connect.timeout)
+        except DataError as error:
+            raise SetupError(f"{self._where} does not tell {LABEL_COUNT.name}: {error}; {_DO_NOT_COUNT}") from error
+        except TimeoutError as error:
+            raise LinkError(f"{self._where} does not answer {LABEL_COUNT.name}; {_DO_NOT_COUNT}") from error
+        except OSError as error:
             raise self._lost(error) from error
 
     def _connected(self) -> PrinterConnection:
@@ -135,25 +202,35 @@ class LabelDriver:
     def _lost(self, error: Exception) -> LinkError:
         return LinkError(f"{self._where}: link lost: {error}; check power and cable")
 
+    def _not_opened(self, error: Exception) -> LinkError | SetupError:
+        connect = self._settings.connect
+        if isinstance(connect, TcpConnect):
+            why = str(error) or f"no answer within {connect.timeout:g} s"
+            return LinkError(
+                f"{self._where} cannot be reached: {why}; check power, cable, connect.host and connect.port"
+            )
+        cause = error.__context__ if isinstance(error.__context__, termios.error) else error
+        code = cause.args[0] if cause.args else None
+        if code in (errno.EACCES, errno.EPERM):
+            group = "dialout" if connect.transport == "serial" else "lp"
+            return SetupError(
+                f"{self._where} may not be used: permission denied; add the agent's user to the group {group} "
+                f"(usermod -aG {group} USER) and start the agent again"
+            )
+        if code in (errno.ENOTTY, errno.EISDIR, errno.EINVAL) or isinstance(error, ValueError):
+            return SetupError(f"{self._where} is no such device, or cannot be set so: {error}; check connect")
+        if code in (errno.EAGAIN, errno.EBUSY):
+            return LinkError(f"{self._where} is in use: close the other program on it (a print queue holds it, too)")
+        return LinkError(f"{self._where} cannot be opened: {error or 'it never falls silent'}; check power and cable")
+
     @property
     def _where(self) -> str:
-        return f"machine {self._machine}: printer {self._settings.connect.host}:{self._settings.connect.port}"
-
-    def _reading(self, status: HostStatus, printed: bool | None, problem: str | None = None) -> Reading:
-        said: dict[str, bool | int] = {
-            "paper_out": status.paper_out,
-            "paused": status.paused,
-            "head_open": status.head_open,
-            "ribbon_out": status.ribbon_out,
-            "labels_remaining": status.labels_remaining,
-        }
-        label = PointValue(printed) if problem is None else PointValue(None, quality=Quality.BAD, problem=problem)
-        points = self._settings.points.items()
-        return Reading(
-            datetime.now(UTC),
-            {name: label if point.status == "printed" else PointValue(said[point.status]) for name, point in points},
-        )
+        return f"machine {self._machine}: printer {self._settings.connect}"
 
     def _unprintable(self, problem: str) -> Reading:
-        point = PointValue(None, quality=Quality.BAD, problem=f"machine {self._machine}: not printed: {problem}")
+        point = _without(f"machine {self._machine}: not printed: {problem}")
         return Reading(datetime.now(UTC), dict.fromkeys(self._settings.points, point))
+
+
+def _without(problem: str) -> PointValue:
+    return PointValue(None, quality=Quality.BAD, problem=problem)

@@ -1,16 +1,29 @@
 """Settings of a label printer: where it is, the label, and what is asked of it."""
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from contracts.duration import Duration
 from drivers.base import PointSettings, ProtocolSettings, Strict
 from drivers.label.zpl import misplaced_names
 from drivers.template import Template
 
-StatusField = Literal["printed", "paper_out", "paused", "head_open", "ribbon_out", "labels_remaining"]
+StatusField = Literal[
+    "printed",
+    "paper_out",
+    "paused",
+    "head_open",
+    "ribbon_out",
+    "label_waiting",
+    "labels_remaining",
+    "labels_printed",
+    "print_length",
+]
+LENGTH_UNIT = "cm"
+_COPIES = re.compile(r"\^PQ\s*(\d+)", re.IGNORECASE)
 
 
 def _one_label(template: str) -> str:
@@ -19,31 +32,104 @@ def _one_label(template: str) -> str:
     if misplaced := misplaced_names(template):
         names = ", ".join(sorted(misplaced))
         raise ValueError(f"{names}: a name stands in field data only, between ^FD and ^FS")
+    if any(int(copies) != 1 for copies in _COPIES.findall(template)):
+        raise ValueError("a unit has one label: write ^PQ1, or leave ^PQ out")
     return template
 
 
-class LabelConnect(Strict):
-    """The printer's raw socket. ``timeout`` is the longest wait for one answer, and for a label to be printed."""
+class TcpConnect(Strict):
+    """Raw printing over the network."""
 
+    transport: Literal["tcp"]
+    """Over the network."""
     host: Annotated[str, Field(min_length=1)]
     """Name or address of the printer or its print server."""
     port: Annotated[int, Field(ge=1, le=65535)] = 9100
     """TCP port of raw printing."""
     timeout: Annotated[Duration, Field(gt=0)] = 5.0
+    """Longest wait for the connection, for one answer, and for a label to be printed."""
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class SerialConnect(Strict):
+    """A serial port, set as the printer's own (its configuration label prints them)."""
+
+    transport: Literal["serial"]
+    """On a serial port."""
+    port: Annotated[str, Field(min_length=1)]
+    """Device file; the names below ``/dev/serial/by-id/`` stay the same over a restart."""
+    baudrate: Annotated[int, Field(ge=110, le=4_000_000)] = 9600
+    """Bits per second."""
+    bytesize: Literal[7, 8] = 8
+    """Data bits of a character; labels with other than ASCII need 8."""
+    parity: Literal["N", "E", "O"] = "N"
+    """None, even or odd."""
+    stopbits: Literal[1, 2] = 1
+    """Stop bits of a character."""
+    flow_control: Literal["none", "xonxoff", "rtscts", "dsrdtr"] = "xonxoff"
+    """How a printer whose buffer is full holds the station back; without it a long label loses its end."""
+    timeout: Annotated[Duration, Field(gt=0)] = 5.0
     """Longest wait for one answer, and for a label to be printed."""
+
+    def __str__(self) -> str:
+        return self.port
+
+
+class UsbConnect(Strict):
+    """The device node that Linux makes for a printer on USB (module usblp), in both directions."""
+
+    transport: Literal["usb"]
+    """On USB."""
+    device: Annotated[str, Field(pattern=r"^/")] = "/dev/usb/lp0"
+    """Device node; with several printers give each a lasting name by a udev rule (SYMLINK)."""
+    timeout: Annotated[Duration, Field(gt=0)] = 5.0
+    """Longest wait for one answer, and for a label to be printed."""
+
+    def __str__(self) -> str:
+        return self.device
+
+
+Connect = TcpConnect | SerialConnect | UsbConnect
 
 
 class LabelPoint(PointSettings):
-    """``printed`` (the label was accepted and printed, and the printer is ready again), or a field of host status."""
+    """One thing the printer says."""
 
     status: StatusField
-    """Which of the printer's answers this point is."""
+    """``printed``: the label was accepted and printed, and the printer is ready again. ``paper_out``, ``paused``,
+    ``head_open``, ``ribbon_out``, ``label_waiting`` (printed, not yet taken off), ``labels_remaining``: of its host
+    status. ``labels_printed``: its counter of labels. ``print_length``: its odometer, in cm."""
+
+    @model_validator(mode="after")
+    def _unit_of_its_own(self) -> Self:
+        if self.unit is not None and not (self.status == "print_length" and self.unit == LENGTH_UNIT):
+            raise ValueError(f"unit: only print_length has one, and it is {LENGTH_UNIT}")
+        return self
 
 
 class LabelSettings(ProtocolSettings):
-    """A label printer. ``template`` is ZPL with the ``{names}`` of the job: serial_number, lot_number, ..."""
+    """A label printer."""
 
-    connect: LabelConnect
+    connect: Annotated[Connect, Field(discriminator="transport")]
+    """Where the printer is, and how it is reached."""
     template: Annotated[Template, AfterValidator(_one_label)]
-    """The label in ZPL II, one ``^XA`` to ``^XZ``; ``{names}`` stand in field data (after ``^FD``)."""
+    """The label in ZPL II, one ``^XA`` to ``^XZ``. ``{serial_number}``, ``{lot_number}``, ``{product_model}`` and
+    ``{date}`` stand in field data (after ``^FD``)."""
+    done: Literal["ready", "counted"] = "ready"
+    """When a label counts as printed. ``ready``: the printer says twice that it is in order and has nothing left to
+    do. ``counted``: its counter of labels (``odometer.total_label_count``) has also risen by one."""
+    poll: Annotated[Duration, Field(ge=0.1)] = 5.0
+    """How often an idle printer is asked how it is."""
     points: Annotated[Mapping[str, LabelPoint], Field(min_length=1)]
+
+    @property
+    def needs_counter(self) -> bool:
+        """Whether the printer has to know how many labels it printed."""
+        return self.done == "counted" or any(point.status == "labels_printed" for point in self.points.values())
+
+    @property
+    def needs_odometer(self) -> bool:
+        """Whether the printer is asked how far it has printed."""
+        return any(point.status == "print_length" for point in self.points.values())

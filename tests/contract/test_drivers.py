@@ -15,7 +15,7 @@ from contracts.errors import LinkError
 from contracts.measurement import Quality
 from drivers.base import Acknowledging, Driver, MachineEvent, Performing, RawValue, Reading
 from tests.contract.bench import Bench, JobBench, ResultBench
-from tests.contract.benches.label import label_bench
+from tests.contract.benches.label import label_bench, label_serial_bench, label_usb_bench
 from tests.contract.benches.modbus import modbus_rtu_bench, modbus_tcp_bench
 from tests.contract.benches.opcua import opcua_bench
 from tests.contract.benches.serial import serial_cable_bench, serial_socket_bench
@@ -35,7 +35,12 @@ PUSHED: Mapping[str, Callable[[Path], AbstractAsyncContextManager[ResultBench]]]
 }
 """A result is a message."""
 RESULTS = {**STANDING, **PUSHED}
-JOBS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[JobBench]]] = {"label": label_bench}
+JOBS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[JobBench]]] = {
+    "label-tcp": label_bench,
+    "label-serial": label_serial_bench,
+    "label-usb": label_usb_bench,
+}
+"""Work is done on request."""
 
 
 @pytest.fixture(params=RESULTS)

@@ -501,3 +501,21 @@ async def test_the_unit_in_hand_is_finished_soon_when_the_station_stops(tmp_path
     assert record.outcome is Outcome.ERROR
     problems = {measurement.problem for measurement in record.measurements}
     assert "verifier said nothing before the station was stopped" in problems
+
+
+class ConditionedPrinter(ToldPrinter):
+    """Says what keeps it from printing whenever ``hear`` is called."""
+
+    def watch_conditions(self, told: Callable[[Mapping[str, str]], None]) -> None:
+        self.hear = told
+
+
+async def test_what_keeps_a_machine_from_working_stands_at_its_supervisor(tmp_path: Path, outbox: Outbox) -> None:
+    printer = ConditionedPrinter(reading({"printed": True}))
+    async with supervised(label_station(tmp_path), {**label_machines(), "printer": printer}, outbox) as supervisors:
+        with capture_logs() as logs:
+            for _ in range(2):
+                printer.hear({"paper_out": "paper out: load labels"})
+        assert [(line["event"], line["machine"]) for line in logs] == [("machine condition", "printer")]
+        assert supervisors["printer"].conditions.standing["paper_out"].text == "paper out: load labels"
+        assert supervisors["scanner"].conditions.standing == {}
