@@ -2,13 +2,14 @@
 
 import asyncio
 import signal
+from typing import Annotated
 
 import structlog
 import typer
 from sdnotify import SystemdNotifier
 
 from central.ingestor import Ingestor
-from central.settings import CentralSettings, load_settings
+from central.settings import CentralSettings, instance_name, load_settings
 from central.store import Store
 from contracts.errors import NeuroHubError
 from messaging.logs import configure_logging
@@ -47,24 +48,34 @@ def migrate() -> None:
 
 
 @app.command()
-def run() -> None:
+def run(
+    instance: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CENTRAL_INSTANCE",
+            metavar="NAME",
+            help="One of several ingestors that share the work on one PostgreSQL database; each has a name of its own."
+            " The broker must know shared subscriptions.",
+        ),
+    ] = None,
+) -> None:
     """Ingest until SIGTERM or Ctrl-C. The database must have been migrated.
 
     Example: DATABASE_URL=postgresql://neurohub@localhost/neurohub BROKER_URL=mqtt://localhost neurohub-central run
     """
     configure_logging()
     try:
-        asyncio.run(_run(load_settings()))
+        asyncio.run(_run(load_settings(), instance_name(instance)))
     except NeuroHubError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
 
 
-async def _run(settings: CentralSettings) -> None:
+async def _run(settings: CentralSettings, instance: str | None) -> None:
     store = _store(settings)
     try:
         store.check_schema()
-        ingestor = Ingestor(store, settings.broker)
+        ingestor = Ingestor(store, settings.broker, instance=instance)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ingestor.stop)

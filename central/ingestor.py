@@ -2,21 +2,27 @@
 
 One ordered worker: what waits is taken together, written in one transaction by one thread, and only then
 acknowledged, in order of receipt, to the connection it came from.
+
+Several ingestors share the records (a shared subscription); each hears every birth and answers it. That is more than
+is needed and never wrong: an answer is what the ledger says, whoever reads it. What an ingestor had in hand when it
+ended was not committed, so the station sends it again and another one takes it.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from pydantic import ValidationError
 
-from central.store import Arrival, IngestResult, StationCommit, Store
+from central.store import Alarm, Arrival, BirthAnswer, IngestResult, Seat, StationCommit, Store
 from central.validate import validate
-from contracts.envelope import Birth, Commit
+from contracts.envelope import Birth
 from contracts.errors import DataError, LinkError, StoreError
-from contracts.topics import StationTopics, all_stations, parse
+from contracts.topics import StationTopics, all_stations, parse, shared
 from messaging.broker import BrokerAddress
 from messaging.lives import live_again_and_again
 from messaging.session import Message, Session
@@ -24,6 +30,7 @@ from messaging.session import Message, Session
 log = structlog.get_logger()
 
 CLIENT_ID = "neurohub-ingestor"
+GROUP = "neurohub-ingestors"
 SESSION_EXPIRY_S = 30 * 86400
 BATCH_MESSAGES = 100
 BATCH_BYTES = 8 * 2**20
@@ -50,23 +57,32 @@ class Counters:
 
 
 class Ingestor:
-    """Takes every station's stream into the store, until stop()."""
+    """Takes every station's stream into the store, until stop().
 
-    def __init__(self, store: Store, address: BrokerAddress, *, client_id: str = CLIENT_ID) -> None:
+    With an ``instance`` it is one of several on one database, which share the work; the broker forgets it when it
+    goes, and gives its share to the others.
+    """
+
+    def __init__(self, store: Store, address: BrokerAddress, *, instance: str | None = None) -> None:
         self._store = store
         self._address = address
-        self._client_id = client_id
+        self._instance = instance
+        self._seat = Seat(store.database, instance)
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
         self._stopping = asyncio.Event()
         self._told = ""
         self.counters = Counters()
 
     async def run(self) -> None:
-        """Ingest until stop(). A lost broker or database is tried again for ever."""
+        """Ingest until stop(). A lost broker or database is tried again for ever.
+
+        Raises SetupError when the seat is taken: another ingestor of this name, or on this SQLite database, runs.
+        """
         try:
             await live_again_and_again(self._life, lost=self._lost)
         finally:
             self._writer.shutdown(wait=True)
+            self._seat.close()
 
     def stop(self) -> None:
         """Finish the transaction in hand, then return from run()."""
@@ -77,13 +93,11 @@ class Ingestor:
         await asyncio.get_running_loop().run_in_executor(self._writer, lambda: None)
 
     async def _life(self) -> None:
-        if self._stopping.is_set():
+        if not await self._begin():
             return
-        session = Session(
-            self._address, client_id=self._client_id, clean_start=False, session_expiry_s=SESSION_EXPIRY_S
-        )
+        session, records = self._session()
         try:
-            await session.open([all_stations("records"), all_stations("state")])
+            await session.open([records, all_stations("state")])
             log.info("broker connected", broker=str(self._address))
             self._told = ""
             working = asyncio.create_task(self._work(session))
@@ -101,6 +115,33 @@ class Ingestor:
                 working.result()
         finally:
             await session.close()
+
+    async def _begin(self) -> bool:
+        """Sit down, and open the database anew: it may have been restored. False when stop() came first."""
+        while not self._stopping.is_set():
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._writer, self._open_database)
+            except (LinkError, StoreError) as error:
+                self._tell_no_database(error)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(DATABASE_RETRY_S):
+                        await self._stopping.wait()
+            else:
+                return True
+        return False
+
+    def _open_database(self) -> None:
+        self._seat.take()
+        self._store.begin_generation()
+
+    def _session(self) -> tuple[Session, str]:
+        """A session, and the filter it hears the records by."""
+        if self._instance is None:
+            alone = Session(self._address, client_id=CLIENT_ID, clean_start=False, session_expiry_s=SESSION_EXPIRY_S)
+            return alone, all_stations("records")
+        # One of several keeps no session: what it would find there on its return, others could have taken long ago.
+        member = Session(self._address, client_id=f"{CLIENT_ID}-{self._instance}")
+        return member, shared(all_stations("records"), GROUP)
 
     async def _work(self, session: Session) -> None:
         while True:
@@ -125,55 +166,62 @@ class Ingestor:
                 births.append(birth)
         commits: dict[tuple[str, str], StationCommit] = {}
         if arrivals:
-            result = await self._patiently(arrivals)
+            result = await self._kept(arrivals)
             self.counters.add(result)
             commits |= {(station.commit.stream_id, station.station): station for station in result.commits}
             self._report(result)
         for birth in births:
             # The present stream last: a topic retains one message.
             for stream in reversed(birth.of_each_stream()):
-                commit = await self._registered(stream)
-                if commit is not None and birth.online:
-                    answer = commit.model_copy(update={"answers": birth.at})
-                    commits[stream.stream_id, birth.station] = StationCommit(
-                        birth.site, birth.line, birth.station, answer
-                    )
+                answer = await self._registered(stream, present=stream.stream_id == birth.stream_id)
+                if answer is not None and birth.online:
+                    key = stream.stream_id, birth.station
+                    commits.pop(key, None)
+                    commits[key] = answer.told_to(birth.at)
         for message in batch:
             session.acknowledge(message)
         for station in commits.values():
             topics = StationTopics(station.site, station.line, station.station)
             await session.publish(topics.commits, station.commit.model_dump_json().encode(), retain=True)
 
-    async def _patiently(self, arrivals: Sequence[Arrival]) -> IngestResult:
-        """Ingest; while the database is away or full nothing is acknowledged and it is tried again."""
-        loop = asyncio.get_running_loop()
-        told = False
-        while True:
-            try:
-                return await loop.run_in_executor(self._writer, self._store.ingest, arrivals)
-            except (LinkError, StoreError) as error:
-                if not told:
-                    log.error("database does not take records, stations keep them", error=str(error))
-                    told = True
-                if self._stopping.is_set():
-                    raise LinkError("stopped while the database was away") from error
-                await asyncio.sleep(DATABASE_RETRY_S)
-
-    async def _registered(self, birth: Birth) -> Commit | None:
-        loop = asyncio.get_running_loop()
+    async def _kept(self, arrivals: Sequence[Arrival]) -> IngestResult:
+        """Ingest. Where the database does not take it nothing is acknowledged, and this connection ends: it is asked
+        anew what it knows."""
         try:
-            return await loop.run_in_executor(self._writer, self._store.register_birth, birth)
-        except (LinkError, StoreError, DataError) as error:
+            return await asyncio.get_running_loop().run_in_executor(self._writer, self._store.ingest, arrivals)
+        except (LinkError, StoreError) as error:
+            self._tell_no_database(error)
+            raise LinkError(str(error)) from error
+
+    async def _registered(self, birth: Birth, *, present: bool) -> BirthAnswer | None:
+        register = partial(self._store.register_birth, birth, present=present)
+        try:
+            answer = await asyncio.get_running_loop().run_in_executor(self._writer, register)
+        except DataError as error:
             log.error("birth not registered", station=birth.station, error=str(error))
-            raise LinkError(f"birth of {birth.station} not registered: {error}") from error
+            return None
+        except (LinkError, StoreError) as error:
+            self._tell_no_database(error)
+            raise LinkError(str(error)) from error
+        if answer is not None:
+            self._alarm(answer.alarms)
+        return answer
+
+    def _tell_no_database(self, error: LinkError | StoreError) -> None:
+        if self._told != str(error):
+            log.error("database does not take records, stations keep them", error=str(error))
+            self._told = str(error)
 
     def _report(self, result: IngestResult) -> None:
         if result.quarantined:
             log.warning("messages quarantined", count=result.quarantined, total=self.counters.quarantined)
-        if result.conflicts:
-            log.error("other content under a known number", count=result.conflicts, total=self.counters.conflicts)
-        if result.foreign:
-            log.error("records in a stream of another station", count=result.foreign, total=self.counters.foreign)
+        self._alarm(result.alarms)
+
+    def _alarm(self, alarms: Sequence[Alarm]) -> None:
+        for alarm in alarms:
+            log.error(
+                alarm.kind.value, station=alarm.claim.station, stream_id=alarm.claim.stream_id, detail=alarm.detail
+            )
 
     def _lost(self, error: LinkError) -> None:
         if self._told != str(error):

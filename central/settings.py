@@ -1,6 +1,7 @@
 """Central's settings, from environment variables (systemd reads them from central.env)."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from messaging.broker import BrokerAddress, parse_broker_url
 
 DEFAULT_DATABASE_URL = "sqlite:///neurohub.db"
 DEFAULT_BROKER_URL = "mqtt://127.0.0.1:1883"
+_INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,13 @@ def load_settings(environment: Mapping[str, str] | None = None) -> CentralSettin
         database_url=given.get("DATABASE_URL", DEFAULT_DATABASE_URL),
         database_echo=echo in ("true", "1"),
     )
+
+
+def instance_name(name: str | None) -> str | None:
+    """The name of one ingestor of several, fit for an MQTT client id; none: it is the only one. Raises SetupError."""
+    if name and not _INSTANCE.fullmatch(name):
+        raise SetupError(f"--instance {name!r}: 1 to 32 letters, digits, - and _ are needed")
+    return name or None
 
 
 def _path(given: Mapping[str, str], name: str) -> Path | None:

@@ -43,6 +43,8 @@ def validate(message: Message, topics: StationTopics) -> Arrival:
         topics.line,
         topics.station,
         [(item.seq, item.record, digest(item.record)) for item in whole.records],
+        instance=whole.instance,
+        last_seq=whole.last_seq,
     )
 
 
@@ -88,6 +90,8 @@ def _piecewise(message: Message, topics: StationTopics) -> Arrival:
         topics.station,
         [records[seq] for seq in sorted(records)],
         rejected,
+        header.instance,
+        header.last_seq,
     )
 
 

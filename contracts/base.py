@@ -43,6 +43,9 @@ DefectCode = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,49}$")
 Seq = Annotated[int, Field(ge=1, le=2**62)]
 """A place in a stream: 1, 2, 3 ... without gaps."""
 
+Count = Annotated[int, Field(ge=0, le=2**62)]
+"""How many, or the highest seq: 0 is none."""
+
 StreamId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 """A stream's name: a UUID in 32 hexadecimal digits, minted when an outbox file is created."""
 

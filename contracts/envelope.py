@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from contracts.base import Contract, InstanceId, Seq, StationId, StreamId, UtcTime
+from contracts.base import Contract, Count, InstanceId, Seq, StationId, StreamId, UtcTime
 from contracts.record import ProcessRecord
 
 VERSION = 1
@@ -38,7 +38,7 @@ class RecordsHeader(Contract):
     stream_id: StreamId
     sent_at: UtcTime
     instance: InstanceId | None = None
-    last_seq: Annotated[int, Field(ge=0)] | None = None
+    last_seq: Count | None = None
 
 
 class RecordsMessage(RecordsHeader):
@@ -75,11 +75,11 @@ class Commit(Contract):
     v: Literal[1] = 1
     stream_id: StreamId
     epoch: str
-    committed_seq: Annotated[int, Field(ge=0)]
+    committed_seq: Count
     ranges: tuple[Range, ...] = ()
-    known_seq: Annotated[int, Field(ge=0)] = 0
+    known_seq: Count = 0
     generation: str = ""
-    revision: Annotated[int, Field(ge=0)] = 0
+    revision: Count = 0
     mint: tuple[InstanceId, ...] = ()
     answers: UtcTime | None = None
     at: UtcTime
@@ -123,8 +123,8 @@ class HeldStream(Contract):
     """A stream that a station once wrote and still keeps records of: central may ask for them."""
 
     stream_id: StreamId
-    last_seq: Annotated[int, Field(ge=0)]
-    oldest_available: Annotated[int, Field(ge=0)]
+    last_seq: Count
+    oldest_available: Count
 
 
 class Birth(Contract):
@@ -143,10 +143,10 @@ class Birth(Contract):
     online: bool
     instance: InstanceId | None = None
     stream_id: StreamId
-    last_seq: Annotated[int, Field(ge=0)]
-    oldest_available: Annotated[int, Field(ge=0)]
+    last_seq: Count
+    oldest_available: Count
     earlier: tuple[HeldStream, ...] = ()
-    parked: Annotated[int, Field(ge=0)] = 0
+    parked: Count = 0
     troubles: tuple[Annotated[str, Field(max_length=500)], ...] = ()
     host: str
     software: str

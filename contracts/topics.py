@@ -43,6 +43,11 @@ def all_stations(leaf: Leaf) -> str:
     return f"{ROOT}/+/+/+/{leaf}"
 
 
+def shared(topic_filter: str, group: str) -> str:
+    """The filter by which the members of a group share its messages: each goes to one of them (MQTT 5, 4.8.2)."""
+    return f"$share/{group}/{topic_filter}"
+
+
 def parse(topic: str) -> tuple[StationTopics, Leaf] | None:
     """Whose topic this is, and which leaf; None when it is not a station's topic."""
     match = _STATION_TOPIC.match(topic)

@@ -1,16 +1,35 @@
 """What central keeps: tables, migrations and queries; SQLite and PostgreSQL behind one interface."""
 
-from central.store.arrivals import Arrival, Counts, IngestResult, Rejected, StationCommit, StreamCount
+from central.store.alarms import AlarmRow
+from central.store.arrivals import (
+    Alarm,
+    AlarmKind,
+    Arrival,
+    BirthAnswer,
+    Claim,
+    Counts,
+    IngestResult,
+    Rejected,
+    StationCommit,
+    StreamCount,
+)
 from central.store.database import Author
+from central.store.seat import Seat
 from central.store.store import CENTRAL, Store
 
 __all__ = [
     "CENTRAL",
+    "Alarm",
+    "AlarmKind",
+    "AlarmRow",
     "Arrival",
     "Author",
+    "BirthAnswer",
+    "Claim",
     "Counts",
     "IngestResult",
     "Rejected",
+    "Seat",
     "StationCommit",
     "Store",
     "StreamCount",

@@ -1,10 +1,38 @@
 """What the ingestor hands to the store, and what it gets back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
 
 from contracts.envelope import Commit
 from contracts.record import ProcessRecord
+
+
+@dataclass(frozen=True, order=True)
+class Claim:
+    """A station's claim to a stream."""
+
+    stream_id: str
+    station: str
+
+
+class AlarmKind(StrEnum):
+    """What someone has to look into; docs/delivery.md says how."""
+
+    OTHER_CONTENT = "other content under a known number"
+    FOREIGN_STREAM = "records in a stream of another station"
+    TWO_AGENTS = "two agents write in one stream"
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Something to be raised: what, whose, what a person needs to know of it, and how often it happened."""
+
+    kind: AlarmKind
+    claim: Claim
+    detail: str
+    occurrences: int = 1
 
 
 @dataclass(frozen=True)
@@ -28,6 +56,7 @@ class Arrival:
 
     ``site``, ``line`` and ``station`` are those of the topic it came on. ``records`` are (seq, record,
     digest(record)). ``stream_id`` is None when nothing of the message could be read; it then has no records.
+    ``instance`` is the agent's process that sent it, ``last_seq`` the highest number it had given by then.
     """
 
     stream_id: str | None
@@ -36,6 +65,8 @@ class Arrival:
     station: str
     records: Sequence[tuple[int, ProcessRecord, str]] = ()
     rejected: Sequence[Rejected] = ()
+    instance: str | None = None
+    last_seq: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,12 +80,24 @@ class StationCommit:
 
 
 @dataclass(frozen=True)
+class BirthAnswer:
+    """What has arrived of the stream a station was born with, and what its birth gave away."""
+
+    told: StationCommit
+    alarms: tuple[Alarm, ...]
+
+    def told_to(self, birth_at: datetime) -> StationCommit:
+        """The acknowledgement as the answer to the birth of this moment."""
+        return replace(self.told, commit=self.told.commit.model_copy(update={"answers": birth_at}))
+
+
+@dataclass(frozen=True)
 class IngestResult:
     """What one ingest transaction did.
 
     ``inserted`` + ``repeated`` + ``conflicts`` + ``foreign`` are the records given; ``quarantined`` counts rows added
     to quarantine. ``conflicts``: other content under a number already used; ``foreign``: records written in a stream
-    that belongs to another station. Both are alarms.
+    that belongs to another station. Both are alarms, and stand in ``alarms`` by stream.
     """
 
     commits: tuple[StationCommit, ...]
@@ -63,6 +106,7 @@ class IngestResult:
     quarantined: int
     conflicts: int
     foreign: int
+    alarms: tuple[Alarm, ...] = ()
 
 
 @dataclass(frozen=True)

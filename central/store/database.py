@@ -19,6 +19,8 @@ _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _BUSY_TIMEOUT_S = 10
 _CONNECT_TIMEOUT_S = 5
 _LOCK_TIMEOUT_S = 30
+_SERVER_KEEPALIVE = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+"""A server that notices within half a minute that we are gone gives our locks to others."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Database:
             if self.sqlite
             else {
                 "connect_timeout": _CONNECT_TIMEOUT_S,
-                "options": f"-c lock_timeout={_LOCK_TIMEOUT_S}s -c timezone=UTC",
+                "options": f"-c lock_timeout={_LOCK_TIMEOUT_S}s -c timezone=UTC {_SERVER_KEEPALIVE}",
             }
         )
         self.engine = sa.create_engine(
@@ -101,7 +103,7 @@ class Database:
 
     @contextmanager
     def _connection(self, *, write: bool) -> Iterator[sa.Connection]:
-        try:
+        with self.errors():
             if self.sqlite and self.url.database is not None and write:
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
             with self.engine.connect() as connection:
@@ -109,6 +111,12 @@ class Database:
                 if not write and not self.sqlite:
                     options["isolation_level"] = "REPEATABLE READ"
                 yield connection.execution_options(**options)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """What is done in here with the engine raises errors of ours."""
+        try:
+            yield
         except sa.exc.SQLAlchemyError as error:
             raise translated(error, self.url) from error
         except OverflowError as error:

@@ -1,17 +1,20 @@
 """One ingest transaction: every record once, what is wrong to quarantine, what is touched folded, ledgers moved."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from central.store import names
-from central.store.arrivals import Arrival, IngestResult
+from central.store.alarms import raise_alarms
+from central.store.arrivals import Alarm, AlarmKind, Arrival, Claim, IngestResult
 from central.store.folding import named_by, refold
-from central.store.ledger import Claim, Ledger, Place, claim_streams, keep
+from central.store.ledger import Ledger, Opening, Place, claim_streams, keep
 from central.store.quarantined import OTHER_CONTENT, Entry, in_quarantine, quarantine_once
 from central.store.rows import Row, fact_columns, fact_row, impossible, process_data_row, tombstone, username_of
+from central.store.spans import told
 from central.store.statements import rows_where
 from central.store.tables import facts, process_data, processes, serials
 from contracts.envelope import Range, ranges_of
@@ -19,30 +22,38 @@ from contracts.record import Part, ProcessRecord, canonical
 from contracts.route_model import FactKey, RouteLimits
 from contracts.topics import StationTopics
 
-Contents = dict[str, ProcessRecord]
-"""Digest -> record: what came under one (stream, seq). More than one is a conflict."""
+
+@dataclass
+class Offer:
+    """What came under one (stream, seq), by digest: more than one content is a conflict. ``senders`` are the agents'
+    processes, where they say so."""
+
+    topic: str
+    claim: Claim
+    contents: dict[str, ProcessRecord] = field(default_factory=dict)
+    senders: dict[str, str | None] = field(default_factory=dict)
 
 
 class Ingestion:
     """The work of one transaction. Use once."""
 
-    def __init__(self, connection: sa.Connection, limits: RouteLimits, epoch: str, now: datetime) -> None:
+    def __init__(self, connection: sa.Connection, limits: RouteLimits, opening: Opening, now: datetime) -> None:
         self._connection = connection
         self._limits = limits
-        self._epoch = epoch
+        self._opening = opening
         self._now = now
+        self._ledgers: dict[Claim, Ledger] = {}
         self._names = names.Names()
         self._entries: list[Entry] = []
         self._counted: Counter[str] = Counter()
         self._touched: list[Row] = []
-        self._withdrawn: list[FactKey] = []
+        self._alarmed: defaultdict[tuple[AlarmKind, Claim], list[int]] = defaultdict(list)
 
     def run(self, arrivals: Sequence[Arrival]) -> IngestResult:
         """Do all of it."""
         places = _places(arrivals)
-        ledgers = claim_streams(self._connection, places, self._now)
-        offered = self._sorted_out(arrivals, ledgers)
-        new = self._compare(offered, ledgers)
+        self._ledgers = claim_streams(self._connection, places, self._now)
+        new = self._compare(self._sorted_out(arrivals))
 
         ids = names.make(self._connection, self._names, self._now)
         process_ids, numbers = self._processes()
@@ -58,24 +69,26 @@ class Ingestion:
 
         quarantined = quarantine_once(self._connection, self._entries, self._now)
         for claim, ranges in _arrived(arrivals).items():
-            ledgers[claim].settle(ranges)
-        touched = [ledgers[claim] for claim in sorted(places)]
+            self._ledgers[claim].settle(ranges, self._now)
+        self._note_senders(arrivals)
+        touched = [self._ledgers[claim] for claim in sorted(places)]
         keep(self._connection, touched, places, self._now)
+        alarms = tuple(self._alarms())
+        raise_alarms(self._connection, alarms, self._now)
         return IngestResult(
-            commits=tuple(ledger.commit(self._epoch, self._now) for ledger in touched),
+            commits=tuple(ledger.commit(self._opening, self._now) for ledger in touched),
             inserted=len(new),
             repeated=self._counted["repeated"],
             quarantined=len(quarantined),
             conflicts=self._counted["conflicts"],
             foreign=self._counted["foreign"],
+            alarms=alarms,
         )
 
-    def _sorted_out(
-        self, arrivals: Sequence[Arrival], ledgers: Mapping[Claim, Ledger]
-    ) -> dict[FactKey, tuple[str, Contents]]:
-        """Records by number, each number with its topic; what is wrong in itself or foreign goes to quarantine."""
-        owners = {ledger.claim.stream_id: ledger.claim.station for ledger in ledgers.values() if ledger.owner}
-        offered: dict[FactKey, tuple[str, Contents]] = {}
+    def _sorted_out(self, arrivals: Sequence[Arrival]) -> dict[FactKey, Offer]:
+        """Records by number; what is wrong in itself or foreign goes to quarantine."""
+        owners = {ledger.claim.stream_id: ledger.claim.station for ledger in self._ledgers.values() if ledger.owner}
+        offered: dict[FactKey, Offer] = {}
         for arrival in arrivals:
             topic = StationTopics(arrival.site, arrival.line, arrival.station).records
             for rejected in arrival.rejected:
@@ -91,16 +104,19 @@ class Ingestion:
                 )
             for seq, record, digest in arrival.records:
                 assert arrival.stream_id is not None, "records come with their stream"
+                claim = Claim(arrival.stream_id, arrival.station)
                 reason = impossible(record)
                 if owners[arrival.stream_id] != arrival.station:
                     reason = f"stream belongs to station {owners[arrival.stream_id]}"
                     self._counted["foreign"] += 1
+                    self._alarm(AlarmKind.FOREIGN_STREAM, claim, seq, [arrival.instance])
                 if reason is not None:
                     self._refuse(topic, (arrival.stream_id, seq), record, reason)
                     continue
-                _, contents = offered.setdefault((arrival.stream_id, seq), (topic, {}))
-                self._counted["repeated"] += digest in contents
-                contents[digest] = record
+                offer = offered.setdefault((arrival.stream_id, seq), Offer(topic, claim))
+                self._counted["repeated"] += digest in offer.contents
+                offer.contents.setdefault(digest, record)
+                offer.senders.setdefault(digest, arrival.instance)
         return offered
 
     def _refuse(self, topic: str, key: FactKey, record: ProcessRecord, reason: str) -> Entry:
@@ -109,16 +125,13 @@ class Ingestion:
         self._entries.append(entry)
         return entry
 
-    def _compare(
-        self, offered: Mapping[FactKey, tuple[str, Contents]], ledgers: Mapping[Claim, Ledger]
-    ) -> dict[FactKey, tuple[str, ProcessRecord]]:
+    def _compare(self, offered: Mapping[FactKey, Offer]) -> dict[FactKey, tuple[str, ProcessRecord]]:
         """What is new, in order of number; repeats are counted, and a number with two contents is disputed."""
-        owned = {ledger.claim.stream_id: ledger for ledger in ledgers.values() if ledger.owner}
-        known = self._known([key for key in offered if owned[key[0]].has(key[1])])
+        known = self._known([key for key, offer in offered.items() if self._ledgers[offer.claim].has(key[1])])
         new: dict[FactKey, tuple[str, ProcessRecord]] = {}
-        disputed: dict[FactKey, tuple[str, Contents]] = {}
+        disputed: dict[FactKey, Offer] = {}
         for key in sorted(offered):
-            topic, contents = offered[key]
+            contents = offered[key].contents
             for record in contents.values():
                 self._names.of_record(key, record)
             there = known.get(key)
@@ -127,7 +140,7 @@ class Ingestion:
             elif there is None and len(contents) == 1:
                 new[key] = next(iter(contents.items()))
             else:
-                disputed[key] = topic, contents
+                disputed[key] = offered[key]
         self._dispute(disputed, known)
         return new
 
@@ -142,25 +155,33 @@ class Ingestion:
             for row in rows_where(self._connection, thin.where(facts.c.stream_id == stream_id), facts.c.seq, seqs)
         }
 
-    def _dispute(self, disputed: Mapping[FactKey, tuple[str, Contents]], known: Mapping[FactKey, Row]) -> None:
-        """Two contents under one number: both to quarantine, the number itself takes no part in anything."""
-        for key, (topic, contents) in disputed.items():
+    def _dispute(self, disputed: Mapping[FactKey, Offer], known: Mapping[FactKey, Row]) -> None:
+        """Two contents under one number: both to quarantine, the number itself takes no part in anything.
+
+        Who sent the later one has to begin a new stream: its next numbers would be disputed too.
+        """
+        for key, offer in disputed.items():
             there = known.get(key)
             committed = None if there is None else there["digest"]
-            keys = {self._refuse(topic, key, record, OTHER_CONTENT).key for record in contents.values()}
-            again = committed in contents
+            keys = {
+                digest: self._refuse(offer.topic, key, record, OTHER_CONTENT).key
+                for digest, record in offer.contents.items()
+            }
+            again = {committed} & keys.keys()
             if there is not None and committed is None:
-                known_contents = len(in_quarantine(self._connection, keys))
-                self._counted["repeated"] += known_contents
-                self._counted["conflicts"] += len(keys) - known_contents
-                continue
-            self._counted["repeated"] += again
-            self._counted["conflicts"] += len(keys) - again
+                kept = in_quarantine(self._connection, keys.values())
+                again = {digest for digest, entry_key in keys.items() if entry_key in kept}
+            fresh = [digest for digest in keys if digest not in again]
+            self._counted["repeated"] += len(again)
+            self._counted["conflicts"] += len(fresh)
+            if fresh:
+                late = fresh if there is not None else fresh[1:]
+                self._alarm(AlarmKind.OTHER_CONTENT, offer.claim, key[1], [offer.senders[digest] for digest in late])
             if there is None:
                 self._connection.execute(sa.insert(facts), [{**tombstone(*key), "received_at": self._now}])
-                continue
-            self._touched.append(there)
-            self._withdraw(topic, key)
+            elif committed is not None:
+                self._touched.append(there)
+                self._withdraw(offer.topic, key)
 
     def _withdraw(self, topic: str, key: FactKey) -> None:
         mine = (process_data.c.stream_id == key[0]) & (process_data.c.seq == key[1])
@@ -172,6 +193,35 @@ class Ingestion:
         self._connection.execute(
             sa.update(facts).where(facts.c.stream_id == key[0], facts.c.seq == key[1]).values(**empty)
         )
+
+    def _alarm(self, kind: AlarmKind, claim: Claim, seq: int, senders: Iterable[str | None]) -> None:
+        self._alarmed[kind, claim].append(seq)
+        for instance in senders:
+            if instance is not None:
+                self._ledgers[claim].tell_to_mint(instance)
+
+    def _alarms(self) -> Iterable[Alarm]:
+        for (kind, claim), seqs in self._alarmed.items():
+            owner = next(
+                led.claim.station
+                for led in self._ledgers.values()
+                if led.owner and led.claim.stream_id == claim.stream_id
+            )
+            whose = f"; the stream belongs to {owner}" if owner != claim.station else ""
+            yield Alarm(kind, claim, f"seq {told(ranges_of(sorted(set(seqs))))}{whose}", len(seqs))
+
+    def _note_senders(self, arrivals: Sequence[Arrival]) -> None:
+        """What the messages say of their stations beside the records."""
+        for arrival in arrivals:
+            if arrival.stream_id is None:
+                continue
+            ledger = self._ledgers[Claim(arrival.stream_id, arrival.station)]
+            if arrival.last_seq is not None:
+                ledger.last_seq = max(ledger.last_seq or 0, arrival.last_seq)
+            offsets = [record.clock_offset_seconds for _, record, _ in arrival.records]
+            ledger.clock_offset_seconds = next(
+                (offset for offset in reversed(offsets) if offset is not None), ledger.clock_offset_seconds
+            )
 
     def _processes(self) -> tuple[dict[str, int], dict[str, int]]:
         """Ids and numbers of the processes by code."""

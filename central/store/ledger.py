@@ -4,24 +4,24 @@ A stream belongs to the station that is first seen with it, by birth or by messa
 gets a ledger of its own, so that it settles there and cannot settle what the owner has not delivered.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from central.store.arrivals import StationCommit
+from central.store.arrivals import Claim, StationCommit
+from central.store.spans import Spans, both, minus, union
 from central.store.statements import insert_once
-from central.store.tables import streams
+from central.store.tables import store_meta, streams
 from contracts.envelope import Commit, Range
 
+COMMIT_RANGES = 2000
+"""Ranges in one acknowledgement, at most: saying less than has arrived is never wrong, and it has to fit a message."""
 
-@dataclass(frozen=True, order=True)
-class Claim:
-    """A station's claim to a stream."""
-
-    stream_id: str
-    station: str
+REMEMBERED = 16
+"""Instances of a stream that are remembered, and that are told to begin a new one."""
 
 
 @dataclass(frozen=True)
@@ -32,51 +32,118 @@ class Place:
     line: str
 
 
+@dataclass(frozen=True)
+class Opening:
+    """What a commit is said by: the database, and the time it has been open since (``Store.begin_generation``)."""
+
+    epoch: str
+    generation: str
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Seqs that have not arrived although a higher one has, and when that was first seen."""
+
+    first: int
+    last: int
+    since: datetime
+
+
 @dataclass
 class Ledger:
-    """What has arrived of one stream from one station."""
+    """What has arrived of one stream from one station, as a record or in quarantine.
+
+    ``asked`` has arrived and is asked for again: to the station it is as if it had not, until it comes. ``mint`` are
+    the instances of the agent that have to begin a new stream.
+    """
 
     claim: Claim
     place: Place
     owner: bool
-    committed_seq: int
-    ranges: tuple[Range, ...]
+    arrived: Spans
+    missing: tuple[Gap, ...] = ()
+    asked: Spans = ()
+    asked_at: datetime | None = None
+    revision: int = 0
+    mint: tuple[str, ...] = ()
+    last_seq: int | None = None
+    clock_offset_seconds: float | None = None
 
     def has(self, seq: int) -> bool:
-        """True when this seq has arrived, as a record or in quarantine."""
-        return seq <= self.committed_seq or any(first <= seq <= last for first, last in self.ranges)
+        """True when this seq has arrived."""
+        place = bisect_right(self.arrived, seq, key=lambda span: span[0])
+        return place > 0 and seq <= self.arrived[place - 1][1]
 
-    def settle(self, arrived: Iterable[Range]) -> None:
+    @property
+    def highest(self) -> int:
+        """The highest seq that has arrived."""
+        return self.arrived[-1][1] if self.arrived else 0
+
+    def settle(self, ranges: Iterable[Range], now: datetime) -> None:
         """Add what has arrived."""
-        self.committed_seq, self.ranges = merged(self.committed_seq, [*self.ranges, *arrived])
+        new = tuple(ranges)
+        self.arrived = union(self.arrived, new)
+        self.asked = minus(self.asked, new)
+        self.asked_at = self.asked_at if self.asked else None
+        holes = minus([(1, self.highest)] if self.arrived else (), self.arrived)
+        self.missing = tuple(Gap(first, last, self._since(first) or now) for first, last in holes)
 
-    def commit(self, epoch: str, at: datetime) -> StationCommit:
-        """The acknowledgement of all that has arrived."""
+    def _since(self, seq: int) -> datetime | None:
+        """Since when this seq is missed: what closes a gap leaves smaller ones as old as it was."""
+        place = bisect_right(self.missing, seq, key=lambda gap: gap.first)
+        known = self.missing[place - 1] if place else None
+        return known.since if known is not None and seq <= known.last else None
+
+    def ask(self, wanted: Range, now: datetime) -> Spans:
+        """Ask for these again. What has not arrived is asked for anyway; answers what has, and is now wanted."""
+        again = both(self.arrived, [wanted])
+        self.asked = union(self.asked, again)
+        self.asked_at = now if self.asked else None
+        return again
+
+    def withdraw(self, but: Iterable[Range] = ()) -> None:
+        """Ask no more, or only for what lies in ``but``: the station does not hold the rest."""
+        self.asked = both(self.asked, but)
+        self.asked_at = self.asked_at if self.asked else None
+
+    def tell_to_mint(self, instance: str) -> None:
+        """This instance has to begin a new stream. It settles by what has arrived, whatever was asked for again."""
+        if instance not in self.mint:
+            self.mint = (*self.mint, instance)[-REMEMBERED:]
+        self.withdraw()
+
+    def commit(self, opening: Opening, at: datetime) -> StationCommit:
+        """The acknowledgement of all that has arrived and is not asked for again."""
+        committed_seq, ranges = floor_and_ranges(minus(self.arrived, self.asked))
         return StationCommit(
             site=self.place.site,
             line=self.place.line,
             station=self.claim.station,
             commit=Commit(
                 stream_id=self.claim.stream_id,
-                epoch=epoch,
-                committed_seq=self.committed_seq,
-                ranges=self.ranges,
+                epoch=opening.epoch,
+                generation=opening.generation,
+                revision=self.revision,
+                committed_seq=committed_seq,
+                ranges=ranges[:COMMIT_RANGES],
+                known_seq=self.highest,
+                mint=self.mint,
                 at=at,
             ),
         )
 
 
-def merged(committed_seq: int, ranges: Iterable[Range]) -> tuple[int, tuple[Range, ...]]:
-    """The highest seq without a gap below it, and what lies above it as rising ranges that do not touch."""
-    above: list[Range] = []
-    for first, last in sorted(ranges):
-        if first <= committed_seq + 1:
-            committed_seq = max(committed_seq, last)
-        elif above and first <= above[-1][1] + 1:
-            above[-1] = (above[-1][0], max(above[-1][1], last))
-        else:
-            above.append((first, last))
-    return committed_seq, tuple(above)
+def floor_and_ranges(spans: Spans) -> tuple[int, Spans]:
+    """The highest seq without a gap below it (0: none), and what lies above it."""
+    if spans and spans[0][0] == 1:
+        return spans[0][1], spans[1:]
+    return 0, spans
+
+
+def read_opening(connection: sa.Connection) -> Opening:
+    """The database's names, as this transaction sees them."""
+    names = {row.key: row.value for row in connection.execute(sa.select(store_meta.c.key, store_meta.c.value))}
+    return Opening(names.get("epoch", ""), names.get("generation", ""))
 
 
 def claim_streams(connection: sa.Connection, claims: Mapping[Claim, Place], now: datetime) -> dict[Claim, Ledger]:
@@ -93,7 +160,9 @@ def claim_streams(connection: sa.Connection, claims: Mapping[Claim, Place], now:
             "site": claims[claim].site,
             "line": claims[claim].line,
             "committed_seq": 0,
-            "ranges": [],
+            **{column: [] for column in ("ranges", "missing", "asked", "instances", "mint", "troubles")},
+            "revision": 0,
+            "parked": 0,
             "first_seen_at": now,
             "last_seen_at": now,
         }
@@ -112,39 +181,69 @@ def _locked(connection: sa.Connection, claims: Iterable[Claim]) -> dict[Claim, L
         .order_by(streams.c.stream_id, streams.c.station)
         .with_for_update()
     ).mappings()
-    return {ledger.claim: ledger for ledger in map(_ledger, rows)}
+    return {ledger.claim: ledger for ledger in map(ledger_of, rows)}
 
 
-def _ledger(row: sa.RowMapping) -> Ledger:
+def ledger_of(row: sa.RowMapping) -> Ledger:
+    """A row of ``streams``."""
+    floor = [(1, row["committed_seq"])] if row["committed_seq"] else []
     return Ledger(
         claim=Claim(row["stream_id"], row["station"]),
         place=Place(row["site"], row["line"]),
         owner=row["owner"],
-        committed_seq=row["committed_seq"],
-        ranges=tuple((first, last) for first, last in row["ranges"]),
+        arrived=union(floor, _spans(row["ranges"])),
+        missing=tuple(Gap(first, last, datetime.fromisoformat(since)) for first, last, since in row["missing"]),
+        asked=_spans(row["asked"]),
+        asked_at=row["asked_at"],
+        revision=row["revision"],
+        mint=tuple(row["mint"]),
+        last_seq=row["last_seq"],
+        clock_offset_seconds=row["clock_offset_seconds"],
     )
+
+
+def _spans(stored: Iterable[Iterable[int]]) -> Spans:
+    return tuple((first, last) for first, last in stored)
 
 
 def find(connection: sa.Connection, stream_id: str, station: str | None) -> Ledger | None:
     """One ledger: the owner's where no station is named."""
     who = streams.c.owner if station is None else streams.c.station == station
     row = connection.execute(sa.select(streams).where(streams.c.stream_id == stream_id, who)).mappings().one_or_none()
-    return None if row is None else _ledger(row)
+    return None if row is None else ledger_of(row)
+
+
+def may_own(connection: sa.Connection, claim: Claim) -> bool:
+    """True unless the stream belongs to another station."""
+    owner = connection.execute(
+        sa.select(streams.c.station).where(streams.c.stream_id == claim.stream_id, streams.c.owner)
+    ).scalar_one_or_none()
+    return owner in (None, claim.station)
 
 
 def keep(connection: sa.Connection, ledgers: Iterable[Ledger], places: Mapping[Claim, Place], now: datetime) -> None:
-    """Write the ledgers back. A station that moved to another line answers there from now on."""
+    """Write the ledgers back, each a revision further. A station that moved to another line answers there from now
+    on."""
     rows = []
     for ledger in sorted(ledgers, key=lambda one: one.claim):
         ledger.place = places.get(ledger.claim, ledger.place)
+        ledger.revision += 1
+        committed_seq, ranges = floor_and_ranges(ledger.arrived)
         rows.append(
             {
                 "its_stream": ledger.claim.stream_id,
                 "its_station": ledger.claim.station,
                 "site": ledger.place.site,
                 "line": ledger.place.line,
-                "committed_seq": ledger.committed_seq,
-                "ranges": [list(one) for one in ledger.ranges],
+                "committed_seq": committed_seq,
+                "ranges": [list(one) for one in ranges],
+                "missing": [[gap.first, gap.last, gap.since.isoformat()] for gap in ledger.missing],
+                "asked": [list(one) for one in ledger.asked],
+                "asked_at": ledger.asked_at,
+                "revision": ledger.revision,
+                "mint": list(ledger.mint),
+                "last_seq": ledger.last_seq,
+                "clock_offset_seconds": ledger.clock_offset_seconds,
                 "last_seen_at": now,
             }
         )

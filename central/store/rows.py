@@ -25,6 +25,7 @@ UNKNOWN_PROCESS = 0
 
 _LONGEST_NAME = 100
 _LARGEST = 2**62
+_LARGEST_EPOCH = 2**31 - 1
 
 Row = dict[str, Any]
 """A row to write, by column."""
@@ -102,7 +103,17 @@ def fact_row(stream_id: str, seq: int, record: ProcessRecord, digest: str, numbe
         "reject_label": record.reject_label,
         "product_model": product_model_of(record),
         "defects": [defect.code for defect in record.defects],
+        "machine": record.machine,
+        "cycle_epoch": min(record.cycle_epoch, _LARGEST_EPOCH),
+        "cycle_number": _cycle_number(record),
+        "missed_before": None if record.missed_before is None else min(record.missed_before, _LARGEST),
     }
+
+
+def _cycle_number(record: ProcessRecord) -> int | None:
+    """The machine's counter; None where its key is a text, or no column holds it."""
+    key = record.cycle_key
+    return key if isinstance(key, int) and abs(key) <= _LARGEST else None
 
 
 def tombstone(stream_id: str, seq: int) -> Row:
@@ -116,6 +127,7 @@ def fact_columns() -> tuple[str, ...]:
     return (
         "stream_id", "seq", "kind", "digest", "serial_number", "lot_number", "station", "process_number", "data_level",
         "part", "outcome", "completed_at", "permit", "return_to", "reject_label", "product_model", "defects",
+        "machine", "cycle_epoch", "cycle_number", "missed_before",
     )  # fmt: skip
 
 

@@ -1,20 +1,25 @@
 """The store: what central keeps, behind one interface for SQLite and PostgreSQL."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
+from uuid import uuid4
 
 import sqlalchemy as sa
 
 from central.store import names, reports, schema
-from central.store.arrivals import Arrival, Counts, IngestResult, Rejected
+from central.store.alarms import AlarmRow, acknowledge_alarms, list_alarms, raise_alarms
+from central.store.arrivals import Alarm, Arrival, BirthAnswer, Claim, Counts, IngestResult, Rejected
+from central.store.births import keep_birth, keep_earlier
 from central.store.database import Author, Database
 from central.store.folding import named_by, refold
 from central.store.ingest import Ingestion
-from central.store.ledger import Claim, Place, claim_streams, find, keep
+from central.store.ledger import Place, claim_streams, find, keep, may_own, read_opening
 from central.store.months import Months
 from central.store.rows import Row, hold_of, started_at
-from central.store.tables import facts, store_meta, streams
+from central.store.statements import insert_once
+from central.store.tables import facts, store_meta
 from contracts.envelope import Birth, Commit
 from contracts.errors import DataError, SetupError
 from contracts.facts import AnyDecision, HoldReleased
@@ -63,6 +68,16 @@ class Store:
         """The stream of people's decisions."""
         return self._known("central_stream")
 
+    def begin_generation(self) -> None:
+        """Say that the database is open anew: what was said before of its ledgers is no word of this one.
+
+        Called whenever an ingestor begins, and when the database was away: it may have been restored meanwhile.
+        """
+        row = {"key": "generation", "value": uuid4().hex}
+        with self.database.writing() as connection:
+            insert_once(connection, store_meta, [row])
+            connection.execute(sa.update(store_meta).where(store_meta.c.key == row["key"]).values(value=row["value"]))
+
     def ingest(self, arrivals: Sequence[Arrival]) -> IngestResult:
         """Take these messages in, in one transaction: all of it is kept, or nothing.
 
@@ -75,10 +90,9 @@ class Store:
             return _added([self._ingest_alone(single) for single in _singles(arrivals)])
 
     def _ingest(self, arrivals: Sequence[Arrival]) -> IngestResult:
-        epoch = self.epoch
         self._months.provide(started_at(record) for arrival in arrivals for _, record, _ in arrival.records)
         with self.database.writing() as connection:
-            return Ingestion(connection, self._limits, epoch, datetime.now(UTC)).run(arrivals)
+            return Ingestion(connection, self._limits, read_opening(connection), datetime.now(UTC)).run(arrivals)
 
     def _ingest_alone(self, arrival: Arrival) -> IngestResult:
         try:
@@ -89,9 +103,7 @@ class Store:
             [(seq, record, _)] = arrival.records
             topic = StationTopics(arrival.site, arrival.line, arrival.station).records
             refused = Rejected(topic, arrival.stream_id, seq, seq, NO_COLUMN_HOLDS_IT, canonical(record))
-            return self._ingest(
-                [Arrival(arrival.stream_id, arrival.site, arrival.line, arrival.station, (), [refused])]
-            )
+            return self._ingest([replace(arrival, records=(), rejected=[refused])])
 
     def add_decision(self, decision: AnyDecision, author: Author | None = None) -> int:
         """Keep a person's decision as a fact of central's own stream and fold what it touches; answers its seq."""
@@ -100,7 +112,7 @@ class Store:
         self._months.provide(())
         with self.database.writing(author or Author(name=decision.author)) as connection:
             ledger = claim_streams(connection, {claim: place}, now)[claim]
-            seq = ledger.committed_seq + 1
+            seq = ledger.highest + 1
             serial_number, lot_number = _about(connection, decision)
             body = decision.model_dump_json()
             row: Row = {
@@ -120,36 +132,48 @@ class Store:
             connection.execute(sa.insert(facts), [row])
             units, lots = named_by([row])
             refold(connection, units, {**named.lots, **lots}, self._limits, now)
-            ledger.settle([(seq, seq)])
+            ledger.settle([(seq, seq)], now)
             keep(connection, [ledger], {claim: place}, now)
         return seq
 
     def commit_of(self, stream_id: str, station: str | None = None) -> Commit | None:
         """What has arrived of a stream, from its owner or from the station named; None when it is not known."""
-        epoch = self.epoch
         with self.database.reading() as connection:
             ledger = find(connection, stream_id, station)
-        return None if ledger is None else ledger.commit(epoch, datetime.now(UTC)).commit
+            opening = read_opening(connection)
+        return None if ledger is None else ledger.commit(opening, datetime.now(UTC)).commit
 
-    def register_birth(self, birth: Birth) -> Commit:
-        """Keep what a station says of itself, with its stream from now on known; answers what has arrived of it."""
-        epoch, now = self.epoch, datetime.now(UTC)
+    def register_birth(self, birth: Birth, *, present: bool = True) -> BirthAnswer | None:
+        """Keep what a station says of a stream, known from now on; answers what has arrived of it.
+
+        ``present`` is False for a stream the station wrote before and still holds records of. Of another station's
+        stream nothing is asked then: None.
+        """
+        now = datetime.now(UTC)
         claim, place = Claim(birth.stream_id, birth.station), Place(birth.site, birth.line)
         with self.database.writing() as connection:
+            if not present and not may_own(connection, claim):
+                return None
             ledger = claim_streams(connection, {claim: place}, now)[claim]
+            alarms: Sequence[Alarm] = ()
+            if present:
+                alarms = keep_birth(connection, ledger, birth, now)
+            else:
+                keep_earlier(connection, ledger, birth)
             keep(connection, [ledger], {claim: place}, now)
-            connection.execute(
-                sa.update(streams)
-                .where(streams.c.stream_id == birth.stream_id, streams.c.station == birth.station)
-                .values(
-                    last_seq=birth.last_seq,
-                    oldest_available=birth.oldest_available,
-                    host=birth.host.replace("\x00", "\ufffd"),
-                    software=birth.software.replace("\x00", "\ufffd"),
-                    online=birth.online,
-                )
-            )
-        return ledger.commit(epoch, now).commit
+            raise_alarms(connection, alarms, now)
+            told = ledger.commit(read_opening(connection), now)
+        return BirthAnswer(told, tuple(alarms))
+
+    def alarms(self, *, acknowledged: bool = False) -> list[AlarmRow]:
+        """What someone has to look into, newest first; with ``acknowledged`` also what was looked into."""
+        with self.database.reading() as connection:
+            return list_alarms(connection, acknowledged=acknowledged)
+
+    def acknowledge_alarms(self, ids: Collection[int]) -> int:
+        """Close these alarms; answers how many were open."""
+        with self.database.writing() as connection:
+            return acknowledge_alarms(connection, ids, datetime.now(UTC))
 
     def record(self, stream_id: str, seq: int) -> ProcessRecord | None:
         """A committed record, exactly as it was sent; None when there is none or it is disputed."""
@@ -198,9 +222,9 @@ def _singles(arrivals: Iterable[Arrival]) -> Iterable[Arrival]:
     """The same content, each record and each reject by itself."""
     for one in arrivals:
         for record in one.records:
-            yield Arrival(one.stream_id, one.site, one.line, one.station, [record])
+            yield replace(one, records=[record], rejected=())
         for rejected in one.rejected:
-            yield Arrival(one.stream_id, one.site, one.line, one.station, (), [rejected])
+            yield replace(one, records=(), rejected=[rejected])
 
 
 def _added(results: Sequence[IngestResult]) -> IngestResult:
@@ -212,4 +236,5 @@ def _added(results: Sequence[IngestResult]) -> IngestResult:
         quarantined=sum(result.quarantined for result in results),
         conflicts=sum(result.conflicts for result in results),
         foreign=sum(result.foreign for result in results),
+        alarms=tuple(alarm for result in results for alarm in result.alarms),
     )

@@ -242,8 +242,13 @@ facts = sa.Table(
     sa.Column("reject_label", sa.Boolean),
     sa.Column("product_model", sa.Text),
     sa.Column("defects", Json),
+    sa.Column("machine", sa.Text),
+    sa.Column("cycle_epoch", sa.Integer),
+    sa.Column("cycle_number", sa.BigInteger),  # none: the machine's key is a text, or it has none
+    sa.Column("missed_before", sa.BigInteger),  # none: not known, the counter stepped back
     sa.Column("body", sa.Text),
     sa.Column("received_at", UtcDateTime, nullable=False),
+    sa.Index("ix_facts_station_completed_at", "station", "completed_at"),
 )
 
 streams = sa.Table(
@@ -256,11 +261,21 @@ streams = sa.Table(
     sa.Column("line", sa.Text, nullable=False),
     sa.Column("committed_seq", sa.BigInteger, nullable=False),
     sa.Column("ranges", Json, nullable=False),
+    sa.Column("missing", Json, nullable=False, server_default="[]"),  # [first, last, since]: gaps below what arrived
+    sa.Column("asked", Json, nullable=False, server_default="[]"),  # arrived, and asked for again
+    sa.Column("asked_at", UtcDateTime),
+    sa.Column("revision", sa.BigInteger, nullable=False, server_default="0"),  # rises with each change
+    sa.Column("instances", Json, nullable=False, server_default="[]"),  # [instance, at]: who held it, newest last
+    sa.Column("mint", Json, nullable=False, server_default="[]"),  # instances told to begin a new stream
     sa.Column("last_seq", sa.BigInteger),
     sa.Column("oldest_available", sa.BigInteger),
     sa.Column("host", sa.Text),
     sa.Column("software", sa.Text),
     sa.Column("online", sa.Boolean),
+    sa.Column("born_at", UtcDateTime),  # when the station last said so, by our clock; none: not its present stream
+    sa.Column("parked", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("troubles", Json, nullable=False, server_default="[]"),
+    sa.Column("clock_offset_seconds", sa.Double),
     sa.Column("first_seen_at", UtcDateTime, nullable=False),
     sa.Column("last_seen_at", UtcDateTime, nullable=False),
     sa.Index(
@@ -281,6 +296,29 @@ quarantine = sa.Table(
     sa.Column("payload", sa.LargeBinary, nullable=False),
     sa.Column("received_at", UtcDateTime, nullable=False),
     sa.Index("ix_quarantine_stream_id_first_seq", "stream_id", "first_seq"),
+)
+
+alarms = sa.Table(
+    "alarms",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("stream_id", sa.Text, nullable=False),
+    sa.Column("station", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("occurrences", sa.BigInteger, nullable=False),
+    sa.Column("raised_at", UtcDateTime, nullable=False),
+    sa.Column("last_at", UtcDateTime, nullable=False),
+    sa.Column("acknowledged_at", UtcDateTime),
+    sa.Index(
+        "uq_alarms_open",
+        "kind",
+        "stream_id",
+        "station",
+        unique=True,
+        sqlite_where=sa.text("acknowledged_at IS NULL"),
+        postgresql_where=sa.text("acknowledged_at IS NULL"),
+    ),
 )
 
 BUSINESS_TABLES = (product_models, processes, users, lots, serials, process_data)

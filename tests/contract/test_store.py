@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from central.store import Arrival, Store
+from central.store import Arrival, StationCommit, Store
 from central.store.quarantined import OTHER_CONTENT
 from contracts.envelope import Birth
 from contracts.measurement import Measurement, Quality
@@ -42,6 +42,12 @@ def birth(**changes: object) -> Birth:
         "at": MORNING,
     }
     return Birth.model_validate({**values, **changes})
+
+
+def born(store: Store, said: Birth) -> StationCommit:
+    answer = store.register_birth(said)
+    assert answer is not None
+    return answer.told
 
 
 def test_a_record_is_kept_once_however_often_it_comes(store: Store) -> None:
@@ -213,9 +219,9 @@ def test_a_station_in_anothers_stream_settles_there_and_not_for_the_owner(store:
 
 
 def test_a_birth_makes_the_stream_known_and_keeps_what_the_station_says(store: Store) -> None:
-    assert store.register_birth(birth()).committed_seq == 0
+    assert born(store, birth()).commit.committed_seq == 0
     store.ingest([delivery([(1, record())])])
-    moved = store.register_birth(birth(line="KR02", last_seq=9, online=False, host="pc\x00"))
+    moved = born(store, birth(line="KR02", last_seq=9, online=False, host="pc\x00")).commit
     assert (moved.committed_seq, moved.epoch) == (1, store.epoch)
     [stream] = rows(store, "streams")
     assert (stream["line"], stream["last_seq"], bool(stream["online"])) == ("KR02", 9, False)

@@ -1,0 +1,82 @@
+"""What a station says of itself when it connects, and how a copied outbox gives itself away.
+
+An agent mints an instance at each start and writes it down nowhere. A restart is a new instance that follows the one
+before; an instance that comes back after another one has followed it proves that two agents run with one outbox.
+Which of them is the copy cannot be known, and need not be: the one that came back begins a new stream.
+"""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from central.store.arrivals import Alarm, AlarmKind, Claim
+from central.store.ledger import REMEMBERED, Ledger
+from central.store.tables import streams
+from contracts.envelope import Birth
+
+Instances = list[list[str]]
+"""Instance and the ``at`` of its latest birth; the one that holds the stream last."""
+
+
+def keep_birth(connection: sa.Connection, ledger: Ledger, birth: Birth, now: datetime) -> list[Alarm]:
+    """A station writes in this stream: note it in the stream's row, whose ledger is locked. Answers what it gives
+    away."""
+    mine = (streams.c.stream_id == birth.stream_id) & (streams.c.station == birth.station)
+    row = connection.execute(sa.select(streams.c.instances, streams.c.host).where(mine)).one()
+    instances: Instances = [list(one) for one in row.instances]
+    started = birth.online and birth.instance not in [one[0] for one in instances]
+    found = _look(ledger, birth, instances, row.host)
+    if started and birth.last_seq < ledger.highest:
+        ledger.withdraw()  # an older image of the outbox: it is about to begin a new stream
+    elif birth.oldest_available:
+        ledger.withdraw(but=[(birth.oldest_available, max(ledger.highest, birth.oldest_available))])
+    # Every other birth may have been said long ago: a retained one, or a last will.
+    ledger.last_seq = max(birth.last_seq, ledger.highest, 0 if started else ledger.last_seq or 0)
+    said = {
+        "oldest_available": birth.oldest_available,
+        "host": birth.host.replace("\x00", "\ufffd"),
+        "software": birth.software.replace("\x00", "\ufffd"),
+        "online": birth.online,
+        "parked": birth.parked,
+        "troubles": [trouble.replace("\x00", "\ufffd") for trouble in birth.troubles],
+        "born_at": now,
+    }
+    # Words of an instance that another one followed say nothing of the one that holds the stream.
+    late = birth.instance is not None and any(one[0] != birth.instance for one in instances[-1:])
+    connection.execute(sa.update(streams).where(mine).values(instances=instances, **({} if late else said)))
+    return found
+
+
+def keep_earlier(connection: sa.Connection, ledger: Ledger, birth: Birth) -> None:
+    """A station still holds records of a stream it wrote before."""
+    mine = (streams.c.stream_id == birth.stream_id) & (streams.c.station == birth.station)
+    ledger.last_seq = max(birth.last_seq, ledger.highest)
+    ledger.withdraw(but=[(birth.oldest_available, ledger.highest)] if birth.oldest_available else ())
+    connection.execute(sa.update(streams).where(mine).values(oldest_available=birth.oldest_available))
+
+
+def _look(ledger: Ledger, birth: Birth, instances: Instances, host: str | None) -> list[Alarm]:
+    """Note the instance; answers an alarm when it proves two agents."""
+    instance, at = birth.instance, birth.at.isoformat()
+    if instance is None or not birth.online:
+        return []
+    if not ledger.owner:
+        told_before = instance in ledger.mint
+        ledger.tell_to_mint(instance)
+        return [] if told_before else [_alarm(AlarmKind.FOREIGN_STREAM, birth, f"on host {birth.host}")]
+    place = next((number for number, one in enumerate(instances) if one[0] == instance), None)
+    if place is None:
+        instances.append([instance, at])
+        del instances[:-REMEMBERED]
+        return []
+    if place == len(instances) - 1 or at <= instances[place][1]:
+        # The one that holds the stream connects again; or its birth is delivered again, by another ingestor too.
+        instances[place][1] = max(at, instances[place][1])
+        return []
+    instances[place][1] = at
+    ledger.tell_to_mint(instance)
+    return [_alarm(AlarmKind.TWO_AGENTS, birth, f"on host {birth.host}, after another on host {host}")]
+
+
+def _alarm(kind: AlarmKind, birth: Birth, detail: str) -> Alarm:
+    return Alarm(kind, Claim(birth.stream_id, birth.station), detail.replace("\x00", "\ufffd"))
