@@ -1,12 +1,13 @@
 """Quality criteria and ``judge()``: the one comparator of the project.
 
 Numbers are compared as decimals, from the shortest text that reads back as the same float: 61.0 is inside 60 +/- 1.
+Nothing is rounded on the way.
 """
 
 import math
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -22,6 +23,9 @@ CriteriaRevision = Annotated[str, Field(min_length=1, max_length=80)]
 """Names one unchanging set of criteria: ``yaml-<digest>`` for a station's own, a number for central's."""
 
 Number = StrictInt | StrictFloat
+
+_EXACT = Context(prec=10_000)
+"""Arithmetic that rounds no sum of two floats (767 digits) or of two numbers as long as JSON lets them be (4300)."""
 
 
 class Outcome(StrEnum):
@@ -139,6 +143,13 @@ class CriteriaSet(Contract):
     revision: CriteriaRevision
     criteria: Mapping[Name, Criterion]
 
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        for name, criterion in self.criteria.items():
+            if criterion.same_as == name:
+                raise ValueError(f"{name}: every value is the same as itself")
+        return self
+
 
 class MeasurementVerdict(Contract):
     """One verdict, with the limit it was given by and the reason where it is not a PASS."""
@@ -174,10 +185,11 @@ def judge(
             repeated.add(measurement.name)
         by_name[measurement.name] = measurement
 
+    once = {name: measurement for name, measurement in by_name.items() if name not in repeated}
     verdicts: list[MeasurementVerdict] = []
     rules = criteria.criteria if criteria is not None else {}
     for name, criterion in rules.items():
-        found = _verdict(by_name.get(name), criterion, by_name)
+        found = _verdict(by_name.get(name), criterion, once)
         verdict, reason = (Verdict.ERROR, "measured twice in one record") if name in repeated else found
         verdicts.append(MeasurementVerdict(name=name, verdict=verdict, limit=criterion, reason=reason))
     verdicts.extend(MeasurementVerdict(name=name, verdict=Verdict.NOT_JUDGED) for name in by_name if name not in rules)
@@ -211,7 +223,7 @@ def _verdict(measurement: Measurement | None, criterion: Criterion, others: Mapp
     value = measurement.value
     if criterion.nominal is not None and criterion.tolerance is not None:
         nominal, tolerance = _decimal(criterion.nominal), _decimal(criterion.tolerance)
-        return _within(value, nominal - tolerance, nominal + tolerance, criterion)
+        return _within(value, _EXACT.subtract(nominal, tolerance), _EXACT.add(nominal, tolerance), criterion)
     if criterion.lower is not None or criterion.upper is not None:
         lower = None if criterion.lower is None else _decimal(criterion.lower)
         upper = None if criterion.upper is None else _decimal(criterion.upper)
@@ -256,7 +268,7 @@ def _equal(value: Value, allowed: Sequence[Scalar], criterion: Criterion) -> _Fo
     number = _number(value)
     if _kind(value) == "a number" and number is None:
         return Verdict.ERROR, "not a finite number"
-    same = any(_decimal(o) == number if number is not None and _is_number(o) else o == value for o in comparable)
+    same = any(_number(o) == number if number is not None else o == value for o in comparable)
     return (Verdict.PASS, None) if same else (Verdict.FAIL, f"{value} is not {criterion}")
 
 
@@ -274,7 +286,7 @@ def _each(value: Value, rule: Table) -> _Found:
             return Verdict.ERROR, f"test point {place}: {rule.column}, target or tolerance is not a number"
         if tolerance < 0:
             return Verdict.ERROR, f"test point {place}: tolerance {tolerance} is below zero"
-        if abs(measured - target) > tolerance:
+        if _EXACT.subtract(measured, target).copy_abs() > tolerance:
             failed.append(f"test point {place}: {measured} is not {target} +/- {tolerance}")
     return (Verdict.FAIL, "; ".join(failed)) if failed else (Verdict.PASS, None)
 
@@ -285,17 +297,13 @@ def _cell(row: Row, column: str) -> Decimal | None:
 
 def _number(value: Value | None) -> Decimal | None:
     """A finite decimal, or None. A bool is not a number."""
-    if value is None or isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return _decimal(value)
+    if isinstance(value, float):
+        return _decimal(value) if math.isfinite(value) else None
+    return _decimal(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _decimal(number: Scalar) -> Decimal:
-    return Decimal(str(number))
-
-
-def _is_number(value: Scalar) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _decimal(number: Number) -> Decimal:
+    return Decimal(number) if isinstance(number, int) else Decimal(repr(number))
 
 
 def _kind(value: Value) -> str:
