@@ -67,9 +67,10 @@ class _Unit:
         if record.outcome is Outcome.REWORK:
             self.rework(record.return_to, record.key, record.completed_at, by_station=True)
             return
-        if self.scrapped:
+        reject_label = record.reject_label and number == self.limits.label_process
+        if self.scrapped and not reject_label:
             self.tell(ExceptionCode.WORK_AFTER_SCRAPPED, "the unit was scrapped before", number, record.key)
-        if record.outcome in _JUDGED:
+        if record.outcome in _JUDGED and not reject_label:
             self.judged[number] += 1
         self.attempts.append(
             Attempt(
@@ -83,8 +84,8 @@ class _Unit:
         )
         if record.outcome not in _JUDGED:
             return
-        if record.reject_label and number == self.limits.label_process:
-            if not self.failed:
+        if reject_label:
+            if not self.failed and not self.scrapped:
                 detail = "a reject label on a unit that has not failed"
                 self.tell(ExceptionCode.REJECT_LABEL_NOT_FAILED, detail, number, record.key)
             return

@@ -1,0 +1,82 @@
+"""Histories of a unit as a line of text, for tests of the route.
+
+A history is read from left to right, a minute a step: ``3P`` passed at process 3, ``3F`` failed, ``3E`` could not be
+judged, ``3A`` was aborted, ``3R2`` the station asks for a rework back to 2, ``7L`` a reject label; of people ``R2`` a
+rework back to 2, ``O5`` process 5 is opened out of order, ``S`` scrapped, ``H`` held, ``h`` released.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from contracts.criteria import Outcome
+from contracts.facts import (
+    AnyDecision,
+    HoldPlaced,
+    HoldReleased,
+    OrderOverridden,
+    ReworkAuthorised,
+    UnitScrapped,
+)
+from contracts.processes import BY_NUMBER
+from contracts.route import fold_unit
+from contracts.route_model import RouteLimits, UnitDecision, UnitRecord, UnitState
+
+SERIAL = "SN-241118-001"
+MORNING = datetime(2026, 11, 18, tzinfo=UTC)
+CENTRAL = "c" * 32
+_OUTCOMES = {"P": "PASS", "F": "FAIL", "E": "ERROR", "A": "ABORTED", "R": "REWORK", "L": "PASS"}
+
+
+def minute(number: float) -> datetime:
+    return MORNING + timedelta(minutes=number)
+
+
+def record(step: str, number: int, **changes: Any) -> UnitRecord:
+    """The record of a step such as ``3P``, at this minute."""
+    process, letter = int(step[0]), step[1]
+    content = UnitRecord(
+        stream_id=f"{process:032x}",
+        seq=number + 1,
+        station=f"P0{process}-A",
+        process_number=process,
+        outcome=Outcome(_OUTCOMES[letter]),
+        completed_at=minute(number),
+        return_to=int(step[2]) if letter == "R" else None,
+        reject_label=letter == "L",
+        defects=("SOME_FAIL",) if letter == "F" else (),
+    )
+    return replace(content, **changes)
+
+
+def decision(step: str, number: int) -> UnitDecision:
+    """A person's decision, at this minute."""
+    who: dict[str, Any] = {"author": "kim", "decided_at": minute(number), "reason": "because"}
+    code = BY_NUMBER[int(step[1])].code if len(step) > 1 else ""
+    made: dict[str, AnyDecision] = {
+        "S": UnitScrapped(serial_number=SERIAL, **who),
+        "H": HoldPlaced(hold_id="h1", serial_number=SERIAL, **who),
+        "h": HoldReleased(hold_id="h1", serial_number=SERIAL, **who),
+    }
+    if step[0] == "R":
+        made["R"] = ReworkAuthorised(serial_number=SERIAL, return_to=code, **who)
+    if step[0] == "O":
+        made["O"] = OrderOverridden(serial_number=SERIAL, process=code, **who)
+    return UnitDecision(stream_id=CENTRAL, seq=number + 1, decision=made[step[0]])
+
+
+def history(text: str) -> tuple[list[UnitRecord], list[UnitDecision]]:
+    """The facts of a history."""
+    records: list[UnitRecord] = []
+    decisions: list[UnitDecision] = []
+    for number, step in enumerate(text.split()):
+        if step[0].isdigit():
+            records.append(record(step, number))
+        else:
+            decisions.append(decision(step, number))
+    return records, decisions
+
+
+def unit_after(text: str, limits: RouteLimits | None = None) -> UnitState:
+    """What became of the unit."""
+    return fold_unit(SERIAL, *history(text), limits)

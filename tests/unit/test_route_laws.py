@@ -1,0 +1,177 @@
+"""The fold is a function of the set of facts (law 3), and permits and facts agree: for any history there is."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.facts import LotClosed, LotCreated, LotShortClosed
+from contracts.route import fold_lot, fold_unit, may_start
+from contracts.route_model import (
+    LotState,
+    LotStatus,
+    UnitDecision,
+    UnitRecord,
+    UnitState,
+    UnitStatus,
+)
+from tests.support.histories import CENTRAL, SERIAL, decision, minute, record
+
+LOTS = ["WF-KR-241118D-001", "WF-KR-241118N-001"]
+OPEN = LotState(lot_number=LOTS[0], created=True, status=LotStatus.IN_PROGRESS)
+
+# Few processes, minutes and stations, so that facts contradict each other often.
+steps = st.sampled_from(
+    [f"{process}{letter}" for process in (1, 2, 3) for letter in "PPPFFFEA"] + ["7L", "3R2", "2R1", "9P"]
+)
+records = st.builds(
+    lambda step, at, station, seq, permit, lot, model: record(
+        step,
+        at,
+        seq=seq,
+        station=station,
+        stream_id={"A": "a", "B": "b"}[station] * 32,
+        permit=permit,
+        lot_number=lot,
+        product_model=model,
+    ),
+    steps,
+    st.integers(0, 12),
+    st.sampled_from("AB"),
+    st.integers(1, 8),
+    st.sampled_from([None, None, None, 1, 2, 3]),
+    st.sampled_from([None, *LOTS]),
+    st.sampled_from([None, "WR-1", "WR-2"]),
+)
+made = st.tuples(st.sampled_from(["R2", "R2", "R3", "R1", "O3", "S", "H", "h"]), st.integers(0, 12), st.integers(1, 8))
+decisions = made.map(lambda one: _numbered(decision(one[0], one[1]), one[2]))
+facts = st.tuples(st.lists(records, max_size=14), st.lists(decisions, max_size=5))
+
+
+def _numbered(fact: UnitDecision, seq: int) -> UnitDecision:
+    return UnitDecision(stream_id=fact.stream_id, seq=seq, decision=fact.decision)
+
+
+def fold(given_facts: tuple[list[UnitRecord], list[UnitDecision]]) -> UnitState:
+    return fold_unit(SERIAL, *given_facts)
+
+
+@given(given_facts=facts, data=st.data())
+def test_any_order_and_any_repetition_gives_the_same_unit(
+    given_facts: tuple[list[UnitRecord], list[UnitDecision]], data: st.DataObject
+) -> None:
+    """Also where two contents claim one number: the store lets none of them through, the fold does not waver."""
+    again = tuple(
+        data.draw(st.permutations(some + some[: data.draw(st.integers(0, len(some)))])) for some in given_facts
+    )
+    assert fold_unit(SERIAL, *again) == fold(given_facts)
+
+
+@given(facts)
+def test_what_holds_for_every_unit(given_facts: tuple[list[UnitRecord], list[UnitDecision]]) -> None:
+    unit = fold(given_facts)
+    assert unit.rework_count == unit.generation <= 3
+    assert (unit.status is UnitStatus.FAILED) is (unit.failure_reason is not None)
+    assert unit.final is False or unit.status is UnitStatus.FAILED
+    assert unit.status is UnitStatus.CREATED or unit.attempts or unit.generation or unit.scrapped
+    if unit.status is UnitStatus.PASSED:
+        assert set(unit.passed) == set(range(1, 9))
+        assert not unit.open_failures
+        assert not any(exception.open for exception in unit.exceptions)
+    assert not set(unit.passed) & {failure.process_number for failure in unit.open_failures}
+    counted = {fact.key for fact in given_facts[0]}
+    assert set(unit.passed.values()) <= counted
+    assert {attempt.record for attempt in unit.attempts} <= counted
+    for generation in range(unit.generation + 1):
+        numbers: dict[int, int] = {}
+        for attempt in unit.attempts:
+            if attempt.generation == generation:
+                assert attempt.number in (
+                    numbers.get(attempt.process_number, 1),
+                    numbers.get(attempt.process_number, 0) + 1,
+                )
+                numbers[attempt.process_number] = attempt.number
+
+
+@given(facts, st.integers(1, 8))
+def test_a_pass_by_permit_counts_and_is_no_exception(
+    given_facts: tuple[list[UnitRecord], list[UnitDecision]], process: int
+) -> None:
+    """What a permit was given for is no surprise to the fold: both read the same rules."""
+    before = fold(given_facts)
+    if may_start(before, OPEN, process) is not None:
+        return
+    reject_label = before.status is UnitStatus.FAILED
+    passed = record(f"{process}{'L' if reject_label else 'P'}", 99, stream_id="d" * 32, permit=99)
+    after = fold((given_facts[0] + [passed], given_facts[1]))
+    assert (process in after.passed) is not reject_label
+    new = [exception for exception in after.exceptions if exception not in before.exceptions]
+    assert not [exception for exception in new if exception.open or process not in before.overridden]
+    assert after.status is not UnitStatus.FAILED or reject_label
+
+
+@given(facts, st.integers(1, 8))
+def test_a_refused_permit_says_why(given_facts: tuple[list[UnitRecord], list[UnitDecision]], process: int) -> None:
+    """And a PASS without it is never silently taken for one in order."""
+    before = fold(given_facts)
+    refusal = may_start(before, OPEN, process)
+    if refusal is None:
+        return
+    assert refusal.detail
+    after = fold((given_facts[0] + [record(f"{process}P", 99, stream_id="d" * 32, permit=99)], given_facts[1]))
+    told = len(after.exceptions) > len(before.exceptions)
+    assert told or after.on_hold or after.status is UnitStatus.FAILED
+
+
+lot_decisions = st.lists(
+    st.tuples(st.sampled_from([LotCreated, LotShortClosed, LotClosed]), st.integers(0, 12), st.integers(1, 6)),
+    max_size=5,
+).map(
+    lambda all_made: [
+        UnitDecision(
+            stream_id=CENTRAL,
+            seq=seq,
+            decision=kind(lot_number=LOTS[0], author="kim", decided_at=minute(at), reason="because"),
+        )
+        for kind, at, seq in all_made
+    ]
+)
+
+
+@given(units=st.lists(facts, max_size=4), own=st.lists(records, max_size=2), closing=lot_decisions, data=st.data())
+def test_any_order_and_any_repetition_gives_the_same_lot(
+    units: list[tuple[list[UnitRecord], list[UnitDecision]]],
+    own: list[UnitRecord],
+    closing: list[UnitDecision],
+    data: st.DataObject,
+) -> None:
+    states = [fold_unit(f"SN-{number:03d}", *unit) for number, unit in enumerate(units)]
+    parts: list[Any] = [data.draw(st.permutations(part + part)) for part in (states, own, closing)]
+    lot = fold_lot(LOTS[0], states, own, closing)
+    assert fold_lot(LOTS[0], *parts) == lot
+    assert lot.passed_quantity + lot.failed_quantity <= len(states)
+    assert lot.actual_quantity <= len(states)
+
+
+@given(facts)
+def test_a_clock_that_is_wrong_for_all_changes_nothing_but_the_times(
+    given_facts: tuple[list[UnitRecord], list[UnitDecision]],
+) -> None:
+    """Only the order counts: no state depends on what time it was."""
+    later = timedelta(days=400)
+    moved = (
+        [replace(fact, completed_at=fact.completed_at + later) for fact in given_facts[0]],
+        [
+            replace(fact, decision=fact.decision.model_copy(update={"decided_at": fact.decision.decided_at + later}))
+            for fact in given_facts[1]
+        ],
+    )
+    here, there = fold(given_facts), fold(moved)
+    assert (here.status, here.passed, here.holds, here.exceptions) == (
+        there.status,
+        there.passed,
+        there.holds,
+        there.exceptions,
+    )
