@@ -31,7 +31,7 @@ StationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]
 ProcessCode = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,49}$")]
 """A process's code, for example ``P03_SENSOR_INSPECTION``."""
 
-LotNumber = Annotated[str, StringConstraints(pattern=r"^WF-KR-\d{6}[DN]-\d{3}$")]
+LotNumber = Annotated[str, StringConstraints(pattern=r"^WF-KR-[0-9]{6}[DN]-[0-9]{3}$")]
 """``WF-KR-YYMMDD{D|N}-nnn``; see ``contracts.identity`` for its parts."""
 
 SerialNumber = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{2,63}$")]

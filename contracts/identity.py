@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-_LOT = re.compile(r"^WF-KR-(\d{2})(\d{2})(\d{2})([DN])-(\d{3})$")
-_SERIAL_IN_LOT = re.compile(r"^(WF-KR-\d{6}[DN]-\d{3})-(\d{4})$")
+_LOT = re.compile(r"WF-KR-([0-9]{2})([0-9]{2})([0-9]{2})([DN])-([0-9]{3})")
+_SERIAL_IN_LOT = re.compile(r"(WF-KR-[0-9]{6}[DN]-[0-9]{3})-([0-9]{4})")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class LotParts:
 
 def lot_parts(lot_number: str) -> LotParts | None:
     """The parts of a LOT number, or None when it is impossible (no such day, number 000)."""
-    match = _LOT.match(lot_number)
+    match = _LOT.fullmatch(lot_number)
     if match is None or int(match[5]) < 1:
         return None
     try:
@@ -32,7 +32,7 @@ def lot_parts(lot_number: str) -> LotParts | None:
 
 def lot_of_serial(serial_number: str) -> tuple[str, int] | None:
     """LOT number and sequence in it, for serial numbers made of both (``WF-KR-241118D-001-0001``); else None."""
-    match = _SERIAL_IN_LOT.match(serial_number)
+    match = _SERIAL_IN_LOT.fullmatch(serial_number)
     if match is None or lot_parts(match[1]) is None:
         return None
     return match[1], int(match[2])

@@ -6,7 +6,7 @@ from typing import Literal
 
 ROOT = "f2x/v1"
 _LEVEL = r"([A-Za-z0-9][A-Za-z0-9_-]{0,31})"
-_STATION_TOPIC = re.compile(rf"^f2x/v1/{_LEVEL}/{_LEVEL}/{_LEVEL}/(records|commits|state)$")
+_STATION_TOPIC = re.compile(rf"{ROOT}/{_LEVEL}/{_LEVEL}/{_LEVEL}/(records|commits|state)")
 
 Leaf = Literal["records", "commits", "state"]
 
@@ -50,7 +50,7 @@ def shared(topic_filter: str, group: str) -> str:
 
 def parse(topic: str) -> tuple[StationTopics, Leaf] | None:
     """Whose topic this is, and which leaf; None when it is not a station's topic."""
-    match = _STATION_TOPIC.match(topic)
+    match = _STATION_TOPIC.fullmatch(topic)
     if match is None:
         return None
     leaf: Leaf = match[4]  # type: ignore[assignment]  # the pattern allows no other text
