@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 
 import structlog
-from pydantic import ValidationError
 
 from central.store import Alarm, Arrival, BirthAnswer, IngestResult, Seat, StationCommit, Store
-from central.validate import validate
+from central.validate import stray, validate, validate_birth
 from contracts.envelope import Birth
 from contracts.errors import DataError, LinkError, StoreError
 from contracts.topics import StationTopics, all_stations, parse, shared
@@ -157,13 +156,17 @@ class Ingestor:
         for message in batch:
             found = parse(message.topic)
             if found is None:
-                log.warning("message on an unknown topic", topic=message.topic)
+                arrivals.append(stray(message))
                 continue
             topics, leaf = found
             if leaf == "records":
                 arrivals.append(validate(message, topics))
-            elif (birth := _birth(message, topics)) is not None:
-                births.append(birth)
+            elif message.payload:  # a state without content is one that was taken back
+                birth = validate_birth(message, topics)
+                if isinstance(birth, Birth):
+                    births.append(birth)
+                else:
+                    arrivals.append(birth)
         commits: dict[tuple[str, str], StationCommit] = {}
         if arrivals:
             result = await self._kept(arrivals)
@@ -240,18 +243,3 @@ def _parts(batch: Sequence[Message]) -> list[list[Message]]:
         parts[-1].append(message)
         size += len(message.payload)
     return parts
-
-
-def _birth(message: Message, topics: StationTopics) -> Birth | None:
-    """A station's birth, or None (told) when it is not one, or not of the station whose topic it came on."""
-    if not message.payload:
-        return None
-    try:
-        birth = Birth.model_validate_json(message.payload)
-    except ValidationError as error:
-        log.warning("birth not understood", topic=message.topic, error=str(error)[:300])
-        return None
-    if (birth.site, birth.line, birth.station) != (topics.site, topics.line, topics.station):
-        log.warning("birth in another station's name", topic=message.topic, station=birth.station)
-        return None
-    return birth

@@ -12,6 +12,7 @@ from contracts.envelope import (
     PROPERTY_FIRST,
     PROPERTY_LAST,
     PROPERTY_STREAM,
+    Birth,
     RecordsHeader,
     RecordsMessage,
 )
@@ -46,6 +47,31 @@ def validate(message: Message, topics: StationTopics) -> Arrival:
         instance=whole.instance,
         last_seq=whole.last_seq,
     )
+
+
+def validate_birth(message: Message, topics: StationTopics) -> Birth | Arrival:
+    """A station's birth; to quarantine where it is none, or not of the station whose topic it came on.
+
+    A refused birth settles nothing: there was no record in it.
+    """
+    try:
+        birth = Birth.model_validate_json(message.payload)
+    except ValidationError as error:
+        return _kept_whole(message, topics, f"birth: {_told(error)}")
+    if (birth.site, birth.line, birth.station) != (topics.site, topics.line, topics.station):
+        reason = f"birth of {birth.site}/{birth.line}/{birth.station} on the topic of another station"
+        return _kept_whole(message, topics, reason)
+    return birth
+
+
+def stray(message: Message) -> Arrival:
+    """A message on a topic that our filters match and that is no station's, to quarantine."""
+    return _kept_whole(message, StationTopics("", "", ""), "the topic is not a station's")
+
+
+def _kept_whole(message: Message, topics: StationTopics, reason: str) -> Arrival:
+    rejected = Rejected(message.topic, None, None, None, reason, message.payload)
+    return Arrival(None, topics.site, topics.line, topics.station, (), (rejected,))
 
 
 def _piecewise(message: Message, topics: StationTopics) -> Arrival:
