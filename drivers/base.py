@@ -22,11 +22,13 @@ __all__ = [
     "Fault",
     "LinkError",
     "MachineEvent",
+    "Measuring",
     "Performing",
     "PointValue",
     "ProtocolSettings",
     "Reading",
     "SetupError",
+    "SharedLine",
     "Simulator",
 ]
 
@@ -48,6 +50,17 @@ class PointSettings(Strict):
     """Unit of the value, as the criteria spell it (``degC``, ``mm``, ``kgf``)."""
 
 
+@dataclass(frozen=True)
+class SharedLine:
+    """A port or address that several machines may be reached by, ``name`` as the settings spell it.
+
+    ``agreed`` are the keys of ``connect`` that are the line's, with their values: machines that share it agree on them.
+    """
+
+    name: str
+    agreed: Mapping[str, object]
+
+
 class ProtocolSettings(Strict):
     """What every protocol's settings have in common. Each protocol adds connect, trigger, points, acknowledge."""
 
@@ -56,6 +69,10 @@ class ProtocolSettings(Strict):
     def referenced_points(self) -> Mapping[str, str]:
         """Key path -> name of the point it refers to, for references inside the protocol's own keys."""
         return {}
+
+    def shared_line(self) -> SharedLine | None:
+        """The line this machine may share with others of its protocol; None where it needs its port for itself."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -138,6 +155,14 @@ class Acknowledging(Protocol):
         ``cycle_key`` fills ``{cycle_key}`` in the settings' value; other ``{point}`` names come from the reading.
         Does nothing when the settings have no ``acknowledge``. Raises LinkError.
         """
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """A driver that knows how well its link does."""
+
+    def figures(self) -> Mapping[str, float]:
+        """What it measured since open(), by names that end in their unit (``poll_interval_seconds``)."""
 
 
 @runtime_checkable

@@ -24,7 +24,15 @@ from drivers.registry import protocols
 
 MACHINE_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")
 STATE_ROOT = Path("/var/lib/neurohub")
-_COUNTER_MODULUS = {"uint16": 2**16, "uint32": 2**32}
+_COUNTER_MODULUS = {
+    "uint16": 2**16,
+    "uint32": 2**32,
+    "uint64": 2**64,
+    "bcd16": 10**4,
+    "bcd32": 10**8,
+    "bcd64": 10**16,
+}
+"""How many values a counter of each type has."""
 _Machine = tuple[MachineKeys | None, MachineSettings | None]
 """A machine's own keys where they are right, and the whole where its protocol's and its points are right too."""
 _MACHINE_KEYS = list(MachineKeys.model_fields)
@@ -47,10 +55,10 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StationSettings:
     station = validated(StationKeys, document, (), issues, StationKeys.model_fields)
     machines = _machines(document, issues)
     criteria = _criteria(document, issues)
-    issues.extend(check_ports(document))
     companions = check_companions(document, {name: keys for name, (keys, _) in machines.items() if keys is not None})
     issues.extend(companions)
     complete = {name: machine for name, (_, machine) in machines.items() if machine is not None}
+    issues.extend(check_ports(document, complete))
     if len(complete) == len(machines) and not companions:
         issues.extend(check_criteria(document, criteria, complete))
     if issues or station is None:

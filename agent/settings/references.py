@@ -9,7 +9,7 @@ from agent.settings.issues import Issue, KeyPath, did_you_mean, issue_at, one_of
 from agent.settings.machine import MachineKeys, MachineSettings
 from contracts.base import Name
 from contracts.criteria import Criterion
-from drivers.base import ProtocolSettings
+from drivers.base import ProtocolSettings, SharedLine
 from drivers.template import names_in
 
 CYCLE_KEY = "{cycle_key}"
@@ -175,21 +175,39 @@ def check_companions(document: Document, machines: Mapping[str, MachineKeys]) ->
     return issues
 
 
-def check_ports(document: Document) -> list[Issue]:
-    """Two machines on one serial port would take each other's bytes."""
+def check_ports(document: Document, machines: Mapping[str, MachineSettings]) -> list[Issue]:
+    """Two machines on one port would take each other's bytes, if it is no line that both can share."""
     issues: list[Issue] = []
-    taken: dict[str, str] = {}
-    machines = document.node(("machines",))
-    for name in machines.entries if isinstance(machines, MappingNode) else ():
+    taken: dict[str, tuple[str, SharedLine | None]] = {}
+    for name, machine in machines.items():
+        line = machine.protocol_settings.shared_line()
         where: KeyPath = ("machines", name, "connect", "port")
         node = document.node(where)
-        if not isinstance(node, ScalarNode) or not isinstance(node.value, str):
+        port = line.name if line is not None else node.value if isinstance(node, ScalarNode) else None
+        if not isinstance(port, str):
             continue
-        if node.value in taken:
-            message = f"serial port {node.value} belongs to machine {taken[node.value]} already"
+        owner, shared = taken.setdefault(port, (name, line))
+        if owner == name:
+            continue
+        if line is None or shared is None:
+            message = f"serial port {port} belongs to machine {owner} already"
             issues.append(issue_at(document.place(where), where, message, hint="one machine per port"))
-        taken.setdefault(node.value, name)
+        else:
+            issues.extend(_disagreements(document, name, line, owner, shared))
     return issues
+
+
+def _disagreements(document: Document, name: str, line: SharedLine, owner: str, shared: SharedLine) -> Iterator[Issue]:
+    """What two machines on one line set differently. What only one transport has says nothing beside that."""
+    keys = ["transport"] if line.agreed.get("transport") != shared.agreed.get("transport") else list(line.agreed)
+    for key in keys:
+        ours, theirs = line.agreed.get(key), shared.agreed.get(key)
+        if ours != theirs:
+            where: KeyPath = ("machines", name, "connect", key)
+            message = f"machine {owner} sets another {key} on the same line {line.name}"
+            hint = "machines on one line have its settings in common"
+            issue = issue_at(document.place(where), where, message, expected=str(theirs), found=str(ours), hint=hint)
+            yield issue
 
 
 def measured_by(machine: MachineSettings, machines: Mapping[str, MachineSettings]) -> dict[str, str | None]:

@@ -1,6 +1,6 @@
-"""Modbus TCP and RTU."""
+"""Modbus over TCP, RTU, RTU over TCP, ASCII, UDP and TLS."""
 
 import logging
 
-# pymodbus tells of every lost link and timeout itself; the supervisor is the one who tells, and tells it once.
+# pymodbus warns of every request that it cannot decode; what matters of that the driver tells itself, once.
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)

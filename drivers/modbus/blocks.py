@@ -1,65 +1,87 @@
-"""Which registers to ask for together: neighbours in one request, within the protocol's limits."""
+"""Which registers to ask for together: neighbours in one request, within the protocol's limits and the device's."""
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
-from drivers.modbus.settings import ModbusPoint, Table
+from drivers.modbus.addresses import Table, number_of
+from drivers.modbus.settings import Requests
 
-MAX_REGISTERS = 125
-MAX_BITS = 2000
-"""Most registers and bits in one answer (Modbus Application Protocol V1.1b3, 6.1 to 6.4)."""
-JOINED_GAP = 16
-"""Registers nobody asked for are read along, up to so many: cheaper than another request."""
+
+class Placed(Protocol):
+    """What takes registers or bits of a table."""
+
+    @property
+    def table(self) -> Table: ...
+
+    @property
+    def address(self) -> int: ...
+
+    @property
+    def count(self) -> int: ...
 
 
 @dataclass(frozen=True)
 class Block:
-    """One request: ``count`` registers or bits of a table from ``start``, and the points inside."""
+    """One request: ``count`` registers or bits of a table from ``start``, and what is wanted of them, by name."""
 
     table: Table
     start: int
     count: int
-    points: tuple[str, ...]
+    names: tuple[str, ...]
 
     @property
     def end(self) -> int:
         """The first address behind it."""
         return self.start + self.count
 
+    @property
+    def is_bits(self) -> bool:
+        """True for coils and discrete inputs."""
+        return self.table in ("coil", "discrete_input")
+
     def __str__(self) -> str:
-        return f"{self.table} {self.start}" + (f" to {self.end - 1}" if self.count > 1 else "")
+        first, last = number_of(self.table, self.start), number_of(self.table, self.end - 1)
+        if self.count == 1:
+            return f"{self.table} {self.start} ({first})"
+        return f"{self.table} {self.start} to {self.end - 1} ({first} to {last})"
 
 
-def block_of(name: str, point: ModbusPoint) -> Block:
-    """The request for this point alone."""
-    return Block(point.table, point.address, point.count, (name,))
+def block_of(name: str, placed: Placed) -> Block:
+    """The request for this one alone."""
+    return Block(placed.table, placed.address, placed.count, (name,))
 
 
 def blocks_of(
-    points: Mapping[str, ModbusPoint], first: str, gap: int = JOINED_GAP, alone: Container[str] = ()
+    wanted: Mapping[str, Placed], first: str | None, requests: Requests, alone: Container[str] = ()
 ) -> list[Block]:
-    """The requests that read all these points; the one with the point ``first`` comes first.
+    """The requests that read all these; the one with ``first`` comes first.
 
-    Points further apart than ``gap`` registers are not joined; those in ``alone`` are joined with nothing.
+    Those in ``alone`` are joined with nothing.
     """
     blocks: list[Block] = []
     singles: list[Block] = []
-    for name, point in sorted(points.items(), key=lambda item: (item[1].table, item[1].address)):
-        single = block_of(name, point)
-        joined = _joined(blocks[-1], single, gap) if blocks and name not in alone else None
+    for name, placed in sorted(wanted.items(), key=lambda item: (item[1].table, item[1].address)):
+        single = block_of(name, placed)
+        joined = _joined(blocks[-1], single, requests) if blocks and name not in alone else None
         if name in alone:
             singles.append(single)
         elif joined is not None:
             blocks[-1] = joined
         else:
             blocks.append(single)
-    return sorted(blocks + singles, key=lambda block: first not in block.points)
+    return sorted(blocks + singles, key=lambda block: first not in block.names)
 
 
-def _joined(block: Block, single: Block, gap: int) -> Block | None:
+def without_gaps(requests: Requests) -> Requests:
+    """For a device that refuses registers nobody named."""
+    return requests.model_copy(update={"max_gap": 0})
+
+
+def _joined(block: Block, single: Block, requests: Requests) -> Block | None:
     """Both in one request; None where that is not possible."""
-    most = MAX_REGISTERS if block.table in ("holding_register", "input_register") else MAX_BITS
+    most = requests.max_bits if block.is_bits else requests.max_registers
     end = max(block.end, single.end)
-    if block.table != single.table or single.start - block.end > gap or end - block.start > most:
+    if block.table != single.table or single.start - block.end > requests.max_gap or end - block.start > most:
         return None
-    return Block(block.table, block.start, end - block.start, (*block.points, *single.points))
+    return replace(block, count=end - block.start, names=(*block.names, *single.names))

@@ -1,210 +1,166 @@
 """How a Modbus machine is described. No client library is imported here."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from contracts.duration import Duration
-from drivers.base import PointSettings, ProtocolSettings, Strict
-from drivers.template import Template
+from drivers.base import ProtocolSettings, SharedLine, Strict
+from drivers.handshake import FourPhase
+from drivers.modbus.connect import (
+    AsciiConnect,
+    Connect,
+    RtuConnect,
+    RtuOverTcpConnect,
+    TcpConnect,
+    TlsConnect,
+    UdpConnect,
+)
+from drivers.modbus.registers import (
+    TIMES,
+    ModbusPoint,
+    Order,
+    Register,
+    SignalRegister,
+    Write,
+)
 
-RegisterType = Literal["bool", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64", "string"]
-Order = Literal["big", "little"]
-Table = Literal["holding_register", "input_register", "coil", "discrete_input"]
-TABLES: tuple[Table, ...] = ("holding_register", "input_register", "coil", "discrete_input")
-LAST_ADDRESS = 65535
-MAX_LENGTH = 246
-"""Characters in the 123 registers that one request can write."""
-_REGISTERS: Mapping[str, int] = {
-    "uint16": 1,
-    "int16": 1,
-    "uint32": 2,
-    "int32": 2,
-    "float32": 2,
-    "uint64": 4,
-    "int64": 4,
-    "float64": 4,
-}
-Address = Annotated[int, Field(ge=0, le=LAST_ADDRESS)]
-
-
-class TcpConnect(Strict):
-    """Modbus TCP. ``timeout`` is the longest wait for a connection or one answer."""
-
-    transport: Literal["tcp"]
-    """Over the network."""
-    host: Annotated[str, Field(min_length=1)]
-    """Name or address of the machine or its gateway."""
-    port: Annotated[int, Field(ge=1, le=65535)] = 502
-    """TCP port."""
-    device_id: Annotated[int, Field(ge=0, le=255)] = 1
-    """Which device behind that address (unit identifier, slave address)."""
-    timeout: Annotated[Duration, Field(gt=0)] = 1.0
-    """Longest wait for a connection or for one answer."""
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-class RtuConnect(Strict):
-    """Modbus RTU on a serial port. ``timeout`` is the longest wait for one answer, its way over the line included."""
-
-    transport: Literal["rtu"]
-    """Over a serial line."""
-    port: Annotated[str, Field(min_length=1)]
-    """Device file; the names below ``/dev/serial/by-id/`` stay the same over a restart."""
-    baudrate: Annotated[int, Field(ge=300, le=4_000_000)] = 19200
-    """Bits per second."""
-    bytesize: Literal[7, 8] = 8
-    """Data bits of a character."""
-    parity: Literal["N", "E", "O"] = "N"
-    """None, even or odd."""
-    stopbits: Literal[1, 2] = 1
-    """Stop bits of a character."""
-    device_id: Annotated[int, Field(ge=1, le=247)] = 1
-    """Which device on the line (slave address)."""
-    timeout: Annotated[Duration, Field(gt=0)] = 1.0
-    """Longest wait for one answer, its way over the line included."""
-
-    def __str__(self) -> str:
-        return self.port
+MAX_REGISTERS = 125
+MAX_BITS = 2000
+"""Most registers and bits in one answer (Modbus Application Protocol V1.1b3, 6.1 to 6.4)."""
+Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
+R = TypeVar("R", bound=Register)
 
 
 class Trigger(Strict):
-    """What says that a result is there: any change of ``point``, or its rising edge, looked at every ``poll``."""
+    """What says that a result is there; looked at every ``poll``."""
 
     point: str
-    """Name of the point that is watched."""
-    on: Literal["change", "rising"] = "change"
-    """``change``: any new value. ``rising``: from false (or 0) to true."""
+    """The point that is looked at."""
+    on: Literal["change", "rising", "value", "counter"] = "change"
+    """``change``: any change. ``rising``: it comes on. ``value``: it becomes ``equals``. ``counter``: a whole number
+
+    that the machine counts up and writes last, after everything else of its result."""
+    equals: Annotated[tuple[Scalar, ...], Field(min_length=1, strict=False)] | Scalar | None = None
+    """The value, or the list of values, that means a result is there; for ``value`` only."""
+    counter: str | None = None
+    """A point that the machine changes with every result, written last: what was read counts only if it did not change
+
+    meanwhile. By default the trigger's point."""
     poll: Annotated[Duration, Field(ge=0.01)] = 0.1
-    """How often it is read; at least every ``10ms``."""
-
-
-class Register(Strict):
-    """Where a value is, and how its registers are to be understood."""
-
-    holding_register: Address | None = None
-    """Address in the table of holding registers, from 0 (4xxxx in manuals)."""
-    input_register: Address | None = None
-    """Address in the table of input registers, from 0 (3xxxx in manuals)."""
-    coil: Address | None = None
-    """Address in the table of coils, from 0 (0xxxx in manuals)."""
-    discrete_input: Address | None = None
-    """Address in the table of discrete inputs, from 0 (1xxxx in manuals)."""
-    type: RegisterType | None = None
-    """Of a register; a coil or discrete input is always ``bool``."""
-    length: Annotated[int, Field(ge=1, le=MAX_LENGTH)] | None = None
-    """Of a string, in characters of one byte: two in each register."""
-    word_order: Order = "big"
-    """Which of the value's registers comes first: the one of its highest digits (big) or of its lowest (little)."""
-    byte_order: Order = "big"
-    """Which byte of each register comes first."""
+    """How often it is looked at."""
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
-        given = [table for table in TABLES if getattr(self, table) is not None]
-        if len(given) != 1:
-            raise ValueError(f"give exactly one address: {', '.join(TABLES)}")
-        table = given[0]
-        if self.is_bit:
-            self._check_bit(table)
-        elif self.type is None or self.type == "bool":
-            raise ValueError(f"type: a {table} needs one of {', '.join([*_REGISTERS, 'string'])}")
-        if (self.length is not None) != (self.type == "string"):
-            raise ValueError("length: a string has one, in characters; nothing else has")
-        if self.type == "string" and self.word_order != "big":
-            raise ValueError("word_order: a string has none; if its letters are swapped in pairs, set byte_order")
-        if self.address + self.count - 1 > LAST_ADDRESS:
-            raise ValueError(f"{table}: the value takes {self.count} registers and would end beyond {LAST_ADDRESS}")
-        return self
-
-    def _check_bit(self, table: Table) -> None:
-        if self.type not in (None, "bool"):
-            raise ValueError(f"type: a {table} is one bit: bool, or nothing")
-        if (self.word_order, self.byte_order) != ("big", "big"):
-            raise ValueError(f"word_order, byte_order: a {table} is one bit and has none")
-
-    @property
-    def table(self) -> Table:
-        """Which of the four tables."""
-        return next(table for table in TABLES if getattr(self, table) is not None)
-
-    @property
-    def address(self) -> int:
-        """The address in its table, from 0."""
-        return int(getattr(self, self.table))
-
-    @property
-    def is_bit(self) -> bool:
-        """True for a coil or a discrete input."""
-        return self.table in ("coil", "discrete_input")
-
-    @property
-    def count(self) -> int:
-        """Registers (or bits) the value takes."""
-        if self.length is not None:
-            return (self.length + 1) // 2
-        return _REGISTERS.get(self.type or "bool", 1)
-
-    def __str__(self) -> str:
-        return f"{self.table} {self.address}"
-
-
-class ModbusPoint(Register, PointSettings):
-    """A configured signal. Its value is the number in its registers ``* scale + offset``, computed in decimal."""
-
-    scale: float | int = 1
-    """The number in the registers is multiplied by it."""
-    offset: float | int = 0
-    """Added after scaling."""
-
-    @model_validator(mode="after")
-    def _scaled_number(self) -> Self:
-        if self.scale == 0:
-            raise ValueError("scale: 0 would make every value the same")
-        if self.is_scaled and (self.is_bit or self.type == "string"):
-            raise ValueError("scale, offset: only a number has them")
+    def _fits_together(self) -> Self:
+        if (self.equals is not None) != (self.on == "value"):
+            raise ValueError("equals: on: value has it, and nothing else")
+        if self.on == "counter" and self.counter is not None:
+            raise ValueError("counter: the trigger itself is the counter")
         return self
 
     @property
-    def is_scaled(self) -> bool:
-        """True where the value is not the plain number."""
-        return self.scale != 1 or self.offset != 0
+    def guard(self) -> str:
+        """The point that has to be the same before and after a snapshot."""
+        return self.counter or self.point
 
 
-class Write(Register):
-    """What is written to acknowledge: a text with ``{cycle_key}`` or ``{point}``, or always the same value."""
+class Requests(Strict):
+    """What the device can take in one request."""
 
-    value: Template | bool | int = "{cycle_key}"
-    """What is written; ``{cycle_key}`` and ``{point}`` are filled in, a coil takes true or false."""
+    max_registers: Annotated[int, Field(ge=1, le=MAX_REGISTERS)] = MAX_REGISTERS
+    """Most registers it gives at once."""
+    max_bits: Annotated[int, Field(ge=1, le=MAX_BITS)] = MAX_BITS
+    """Most coils or discrete inputs it gives at once."""
+    max_gap: Annotated[int, Field(ge=0, le=MAX_REGISTERS)] = 16
+    """Registers between two points that are read along rather than asked around. 0 where it refuses what is not named
+
+    in its manual; a device that refuses is then asked without gaps by itself."""
+    pause: Annotated[Duration, Field(le=10)] = 0.0
+    """How long it is left alone after each answer."""
+
+
+class ModbusFourPhase(FourPhase[SignalRegister]):
+    """The handshake ready, ack, ready off, ack off; its signals are coils, discrete inputs, registers or bits."""
+
+    echo: Write | None = None
+    """Written before ack is given: tells the machine which result is meant."""
 
     @model_validator(mode="after")
-    def _writable(self) -> Self:
-        if self.table in ("input_register", "discrete_input"):
-            raise ValueError(f"{self.table}: cannot be written; acknowledge with a holding_register or a coil")
-        if self.type in ("float32", "float64"):
-            raise ValueError("type: an acknowledgement is a whole number or a string")
-        if self.is_bit and not isinstance(self.value, bool):
-            raise ValueError("value: a coil is written true or false")
+    def _ack_is_ours(self) -> Self:
+        if not self.ack.is_writable:
+            raise ValueError(f"ack: a {self.ack.table} cannot be written; it is a holding_register or a coil")
         return self
 
 
 class Acknowledge(Strict):
-    """How the machine is told that its result is kept."""
+    """How the machine is told that its result is kept: by one write, or by a handshake in four phases."""
 
-    write: Write
+    write: Write | None = None
+    """The cycle's number, echoed; or a flag that the machine takes back by itself."""
+    four_phase: ModbusFourPhase | None = None
+    """A handshake with signals."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.write is None) == (self.four_phase is None):
+            raise ValueError("give write or four_phase")
+        return self
 
 
 class ModbusSettings(ProtocolSettings):
     """A machine's Modbus keys."""
 
-    connect: Annotated[TcpConnect | RtuConnect, Field(discriminator="transport")]
-    """Where the machine is, and how it is reached."""
+    connect: Annotated[
+        TcpConnect | RtuConnect | RtuOverTcpConnect | AsciiConnect | UdpConnect | TlsConnect,
+        Field(discriminator="transport"),
+    ]
+    """How it is reached."""
     trigger: Trigger
+    """What says that a result is there."""
     points: Annotated[Mapping[str, ModbusPoint], Field(min_length=1)]
+    """Its signals, by name."""
     acknowledge: Acknowledge | None = None
+    """How it is told that a result is kept; without it nothing is written."""
+    word_order: Order = "big"
+    """Which register comes first in this device's numbers of several registers; a point may say otherwise."""
+    byte_order: Order = "big"
+    """Which byte comes first in each of this device's registers; a point may say otherwise."""
+    requests: Requests = Requests()
+    """What the device can take in one request."""
+    source_timestamp: str | None = None
+    """The point (of type epoch, epoch_ms or bcd_time) that says when the machine made the result."""
+
+    @model_validator(mode="after")
+    def _points_fit(self) -> Self:
+        for name, point in self.points.items():
+            most = self.requests.max_bits if point.is_bit else self.requests.max_registers
+            if point.count > most:
+                raise ValueError(f"points.{name}: it takes {point.count} registers, more than requests.max_registers")
+        trigger = self.points.get(self.trigger.point)
+        if self.trigger.on == "counter" and trigger is not None and not trigger.is_whole:
+            raise ValueError("trigger.point: a counter is a whole number, neither scaled nor with values")
+        stamp = self.points.get(self.source_timestamp or "")
+        if stamp is not None and stamp.type not in TIMES:
+            raise ValueError(f"source_timestamp: the point is none of {', '.join(TIMES)}")
+        return self
 
     def referenced_points(self) -> Mapping[str, str]:
-        return {"trigger.point": self.trigger.point}
+        wanted = {
+            "trigger.point": self.trigger.point,
+            "trigger.counter": self.trigger.counter,
+            "source_timestamp": self.source_timestamp,
+        }
+        return {key: point for key, point in wanted.items() if point is not None}
+
+    def shared_line(self) -> SharedLine:
+        return self.connect.line()
+
+    def ordered(self, register: R) -> R:
+        """This register with the device's orders where it has none of its own."""
+        orders = {"word_order": self.word_order, "byte_order": self.byte_order}
+        missing = {name: order for name, order in orders.items() if getattr(register, name) is None}
+        return register.model_copy(update=missing) if missing else register
+
+
+__all__ = ["Acknowledge", "Connect", "ModbusPoint", "ModbusSettings", "Requests", "Trigger", "Write"]

@@ -1,176 +1,269 @@
-"""A Modbus machine made of software: a pymodbus server on a free port, or on the far end of a serial cable."""
+"""A Modbus machine made of software, on any transport; machines that share a line share one here too."""
 
 import asyncio
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
-
-from pymodbus.constants import ExcCodes
-from pymodbus.server import ModbusSerialServer, ModbusTcpServer
-from pymodbus.simulator import DataType, SimData, SimDevice
 
 from contracts.measurement import Scalar
 from drivers.base import Fault, RawValue
-from drivers.cable import PtyCable
-from drivers.modbus.blocks import JOINED_GAP
-from drivers.modbus.codec import encode_acknowledgement, encode_scaled
-from drivers.modbus.settings import ModbusSettings, Register, RtuConnect, Table
+from drivers.modbus.addresses import Table
+from drivers.modbus.blocks import Placed, blocks_of
+from drivers.modbus.codec import encode_point, encode_write
+from drivers.modbus.connect import NUMBERED, UdpConnect
+from drivers.modbus.registers import ModbusPoint, SignalRegister, Write
+from drivers.modbus.settings import ModbusFourPhase, ModbusSettings
+from drivers.modbus.simulated_line import NOISE, SimulatedLine
 
-_FUNCTION: Mapping[Table, int] = {"coil": 1, "discrete_input": 2, "holding_register": 3, "input_register": 4}
-"""Function code that reads each table; pymodbus's device takes its tables in this order."""
-_Tables = tuple[list[SimData], list[SimData], list[SimData], list[SimData]]
+_LATE = 1.5
+"""A late answer comes after so many times the station's timeout."""
+_CLOCK_RESET = datetime(2000, 1, 1, tzinfo=UTC)
+"""What a clock shows whose battery is empty."""
 
 
 class ModbusSimulator:
     """Has the registers its settings speak of, and holds each result until the station has acknowledged it.
 
-    ``link`` is a lasting name for the station's end of the serial cable, as ``/dev/serial/by-id/...`` is. What the
-    registers hold outlives ``unplug()``.
+    ``link`` is a lasting name for the station's end of the serial cable, as ``/dev/serial/by-id/...`` is.
     """
-
-    faults: frozenset[Fault] = frozenset()
 
     def __init__(self, machine: str, settings: ModbusSettings, link: Path | None = None) -> None:
         self._machine = machine
         self._settings = settings
-        self._link = link
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._cable: PtyCable | None = None
-        self._server: ModbusTcpServer | ModbusSerialServer | None = None
+        self._points = {name: settings.ordered(point) for name, point in settings.points.items()}
+        acknowledge = settings.acknowledge
+        self._four_phase: ModbusFourPhase | None = acknowledge.four_phase if acknowledge is not None else None
+        write = acknowledge.write if acknowledge is not None else None
+        self._write = settings.ordered(write) if write is not None else None
+        self._line = SimulatedLine.of(settings.connect, link)
+        self._device = self._line.device(settings.connect.device_id)
+        self._memory = self._device.memory
+        self._is_started = False
         self._values: dict[str, RawValue | None] = {}
-        self._written = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._clock_off = timedelta(0)
+        self._before: list[int] | None = None
+        self._tearing: Mapping[tuple[Table, int], int] | None = None
+        """While the machine writes its result anew: what will stand there when it is done."""
+        self._will_tear = False
+        self.faults: frozenset[Fault] = self._possible_faults()
+        for placed in self._placed():
+            self._memory.name(placed.table, range(placed.address, placed.address + placed.count))
+        for block in blocks_of({str(n): placed for n, placed in enumerate(self._placed())}, None, settings.requests):
+            self._memory.name(block.table, range(block.start, block.end))  # gaps that a station reads along
 
     async def start(self) -> Mapping[str, str | int]:
         """See Simulator.start."""
-        connect = self._settings.connect
-        tables = cast(_Tables, tuple(self._memory(table) for table in _FUNCTION))
-        device = SimDevice(connect.device_id, simdata=tables, action=self._accessed)
-        if isinstance(connect, RtuConnect):
-            self._folder = tempfile.TemporaryDirectory(prefix="neurohub-modbus-")
-            far = Path(self._folder.name) / "machine"
-            self._cable = PtyCable(link_a=self._link, link_b=far)
-            # Other devices on the line are asked by the same wire: a device is silent when it is not meant.
-            self._server = ModbusSerialServer(device, port=str(far), ignore_missing_devices=True)
-            await self.plug()
-            return {"connect.port": self._cable.a}
-        self._server = ModbusTcpServer(device, address=("127.0.0.1", 0))
-        await self._server.serve_forever(background=True)
-        listening = cast(asyncio.Server, self._server.transport)
-        return {"connect.host": "127.0.0.1", "connect.port": int(listening.sockets[0].getsockname()[1])}
+        reached = await self._line.join()
+        self._is_started = True
+        self._memory.after_write.append(self._changed.set)
+        self._memory.after_read.append(self._was_read)
+        return reached
+
+    async def stop(self) -> None:
+        """See Simulator.stop."""
+        if self._is_started:
+            self._is_started = False
+            self._memory.after_write.remove(self._changed.set)
+            self._memory.after_read.remove(self._was_read)
+            await self._line.leave()
 
     async def cycle(self, values: Mapping[str, RawValue | None], cycle_key: Scalar | None) -> None:
         """See Simulator.cycle. Raises ValueError for a value that its registers cannot hold."""
-        acknowledge = self._settings.acknowledge
-        if acknowledge is None:
-            await self.present(values)
-            return
-        write = acknowledge.write
-        if not isinstance(write.value, str):
-            await self._put(write, [0] * write.count)  # it is the same for every result: last time's must not count
-        await self.present(values)
+        trigger = self._settings.trigger
+        presented = {**values}
+        if trigger.on == "rising":
+            await self._take_trigger_back()
+            presented.setdefault(trigger.point, True)
+        elif trigger.on == "value":
+            await self._take_trigger_back()
+            equals = trigger.equals
+            presented.setdefault(trigger.point, equals[0] if isinstance(equals, tuple) else equals)
         try:
-            awaited = encode_acknowledgement(write, self._values, cycle_key)
+            if self._four_phase is not None:
+                await self._shake_hands(self._four_phase, presented)
+            elif self._write is not None:
+                await self._until_written(self._write, presented, cycle_key)
+            else:
+                self.show(presented)
+        finally:
+            self._finish_writing()
+
+    async def present(self, values: Mapping[str, RawValue | None]) -> None:
+        """Make a result and do not wait for its acknowledgement. Raises ValueError."""
+        self.show(values)
+
+    def show(self, values: Mapping[str, RawValue | None]) -> None:
+        """Put these values into the registers, the counter's and the trigger's last.
+
+        A register with None cannot be read any more. Raises ValueError.
+        """
+        last = [self._settings.trigger.guard, self._settings.trigger.point]
+        stamp = self._settings.source_timestamp
+        if stamp is not None and stamp not in values:
+            values = {stamp: (datetime.now(UTC) + self._clock_off).isoformat(), **values}
+        self._before = self._held(self._points[self._settings.trigger.guard])
+        for name in sorted(values, key=lambda name: last.index(name) if name in last else -1):
+            value, point = values[name], self._points[name]
+            if isinstance(value, list) or (value is None and point.is_bit):
+                raise ValueError(f"machine {self._machine}, point {name}: {point} cannot hold {value}")
+            self._values[name] = value
+            places = {(point.table, point.address + place) for place in range(point.count)}
+            if value is None:
+                self._memory.unreadable |= places
+                continue
+            self._memory.unreadable -= places
+            words = encode_point(point, value)
+            if point.bit is not None:  # the other bits of its register are other points'
+                words = [
+                    held & ~mask | word
+                    for held, mask, word in zip(self._held(point), encode_point(point, True), words, strict=True)
+                ]
+            self._memory.put(point.table, point.address, words)
+
+    async def misbehave(self, fault: Fault) -> None:
+        """See Simulator.misbehave."""
+        if fault not in self.faults:
+            raise ValueError(f"machine {self._machine}: {fault} is no fault of this machine")
+        if fault is Fault.DROP_LINK:
+            await self._line.drop()
+        elif fault is Fault.ANSWER_LATE:
+            self._device.answer_late(self._settings.connect.timeout * _LATE)
+        elif fault is Fault.NOISE:
+            self._line.say(NOISE)
+        elif fault is Fault.TEAR:
+            self._will_tear = True
+        elif fault is Fault.JUMP_CLOCK:
+            self._clock_off = _CLOCK_RESET - datetime.now(UTC)
+
+    async def plug(self) -> None:
+        """Put the serial cable in (again)."""
+        await self._line.plug()
+
+    def unplug(self) -> None:
+        """Pull the serial cable out: the station's port vanishes."""
+        self._line.unplug()
+
+    def _possible_faults(self) -> frozenset[Fault]:
+        connect = self._settings.connect
+        found = {Fault.ANSWER_LATE}
+        if not isinstance(connect, UdpConnect):
+            found.add(Fault.DROP_LINK)
+        if not isinstance(connect, NUMBERED):
+            found.add(Fault.NOISE)
+        if len(blocks_of(self._points, self._settings.trigger.point, self._settings.requests)) > 1:
+            found.add(Fault.TEAR)
+        if self._settings.source_timestamp is not None:
+            found.add(Fault.JUMP_CLOCK)
+        return frozenset(found)
+
+    def _placed(self) -> list[Placed]:
+        placed: list[Placed] = list(self._points.values())
+        if self._write is not None:
+            placed.append(self._write)
+        if self._four_phase is not None:
+            placed.extend(self._four_phase.signals().values())
+            if self._four_phase.echo is not None:
+                placed.append(self._four_phase.echo)
+        return placed
+
+    # -- acknowledgements, from the machine's side -------------------------------------------------------------------
+
+    async def _until_written(
+        self, write: Write, values: Mapping[str, RawValue | None], cycle_key: Scalar | None
+    ) -> None:
+        is_flag = not isinstance(write.value, str)
+        if is_flag:
+            self._memory.put(write.table, write.address, [0] * write.count)
+        self.show(values)
+        try:
+            awaited = encode_write(write, self._values, cycle_key)
         except KeyError as missing:
             raise ValueError(
                 f"machine {self._machine}: the acknowledgement names {missing}, which has no value"
             ) from None
-        while await self._held(write) != awaited:
-            self._written.clear()
-            await self._written.wait()
+        await self._until(lambda: self._held(write) == awaited)
+        if is_flag:  # it is the same for every result: this one's must not count for the next
+            self._memory.put(write.table, write.address, [0] * write.count)
+        if self._settings.trigger.on in ("rising", "value"):
+            await self._take_trigger_back(wait=False)
 
-    async def present(self, values: Mapping[str, RawValue | None]) -> None:
-        """Put these values into the registers, the trigger's last. A register with None cannot be read any more."""
-        trigger = self._settings.trigger.point
-        for name in sorted(values, key=lambda name: name == trigger):
-            value, point = values[name], self._settings.points[name]
-            if isinstance(value, list) or (value is None and point.is_bit):
-                raise ValueError(f"machine {self._machine}, point {name}: {point} cannot hold {value}")
-            self._values[name] = value
-            if value is not None:
-                await self._put(point, encode_scaled(point, value))
+    async def _shake_hands(self, four_phase: ModbusFourPhase, values: Mapping[str, RawValue | None]) -> None:
+        await self._until(lambda: not self._is_on(four_phase.ack))
+        if four_phase.busy is not None:
+            self._set(four_phase.busy, True)
+        ready = four_phase.ready
+        its_own = {name for name, point in self._points.items() if _is_at(point, ready)}
+        self.show({name: value for name, value in values.items() if name not in its_own})
+        self._set(ready, True)
+        if four_phase.busy is not None:
+            self._set(four_phase.busy, False)
+        await self._until(lambda: self._is_on(four_phase.ack))
+        self._set(ready, False)
+        await self._until(lambda: not self._is_on(four_phase.ack))
 
-    async def plug(self) -> None:
-        """Put the serial cable in (again)."""
-        if self._cable is not None and not self._cable.plugged:
-            self._cable.plug()
-            await self._running().serve_forever(background=True)
-            await asyncio.sleep(0)  # the port begins to listen in the loop's next turn
-
-    def unplug(self) -> None:
-        """Pull the serial cable out: the station's port vanishes."""
-        if self._cable is not None:
-            self._running().close()
-            self._cable.unplug()
-
-    async def misbehave(self, fault: Fault) -> None:
-        """See Simulator.misbehave."""
-        raise ValueError(f"machine {self._machine}: {fault} is no fault of this machine")
-
-    async def stop(self) -> None:
-        """See Simulator.stop."""
-        server, self._server = self._server, None
-        if server is not None:
-            await server.shutdown()  # type: ignore[no-untyped-call]  # pymodbus leaves it untyped
-        cable, self._cable = self._cable, None
-        if cable is not None:
-            cable.unplug()
-        if self._folder is not None:
-            self._folder.cleanup()
-
-    def _memory(self, table: Table) -> list[SimData]:
-        """The registers the settings speak of, with the gaps that a station reads along; others are illegal."""
-        known: list[Register] = list(self._settings.points.values())
-        if self._settings.acknowledge is not None:
-            known.append(self._settings.acknowledge.write)
-        runs: list[range] = []
-        for register in sorted((one for one in known if one.table == table), key=lambda one: one.address):
-            end = register.address + register.count
-            if runs and register.address <= runs[-1].stop + JOINED_GAP:
-                runs[-1] = range(runs[-1].start, max(end, runs[-1].stop))
-            else:
-                runs.append(range(register.address, end))
-        if table in ("coil", "discrete_input"):
-            bits = [SimData(run.start, values=[False] * len(run), datatype=DataType.BITS) for run in runs]
-            return bits or [SimData(0, values=[False], datatype=DataType.BITS)]
-        words = [SimData(run.start, values=[0] * len(run), datatype=DataType.REGISTERS) for run in runs]
-        return words or [SimData(0, values=[0], datatype=DataType.REGISTERS)]
-
-    async def _accessed(
-        self,
-        function_code: int,
-        _start: int,
-        address: int,
-        count: int,
-        _registers: list[int],
-        written: list[int] | list[bool] | None,
-    ) -> ExcCodes | None:
-        """Somebody reads or writes ``count`` registers from ``address``; an answer here is the device's exception."""
-        if written is not None:
-            self._written.set()
-            return None
-        for name, value in self._values.items():
-            point = self._settings.points[name]
-            asked = _FUNCTION[point.table] == function_code
-            if value is None and asked and point.address < address + count and address < point.address + point.count:
-                return ExcCodes.DEVICE_FAILURE
-        return None
-
-    async def _put(self, register: Register, words: list[int]) -> None:
-        content = [bool(word) for word in words] if register.is_bit else words
-        await self._running().async_setValues(self._device, _FUNCTION[register.table], register.address, content)
-
-    async def _held(self, register: Register) -> list[int]:
-        content = await self._running().async_getValues(
-            self._device, _FUNCTION[register.table], register.address, register.count
+    async def _take_trigger_back(self, *, wait: bool = True) -> None:
+        """A signal that comes on has to be off before; a station that polls needs time to see that."""
+        trigger = self._settings.trigger
+        point = self._points[trigger.point]
+        held = self._held(point)
+        off = (
+            [word & ~mask for word, mask in zip(held, encode_point(point, True), strict=True)]
+            if (point.bit is not None)
+            else [0] * point.count
         )
-        return [int(word) for word in content]
+        if held != off:
+            self._memory.put(point.table, point.address, off)
+            if wait:
+                await asyncio.sleep(2 * trigger.poll)
 
-    @property
-    def _device(self) -> int:
-        return self._settings.connect.device_id
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
 
-    def _running(self) -> ModbusTcpServer | ModbusSerialServer:
-        if self._server is None:
-            raise RuntimeError(f"the simulator of {self._machine} is not started")
-        return self._server
+    def _held(self, placed: Placed) -> list[int]:
+        return self._memory.get(placed.table, placed.address, placed.count)
+
+    def _is_on(self, signal: SignalRegister) -> bool:
+        return signal.is_on(self._held(signal)[0])
+
+    def _set(self, signal: SignalRegister, on: bool) -> None:
+        (word,) = self._held(signal)
+        if signal.is_bit:
+            word = int(on)
+        elif signal.bit is not None:
+            word = word | 1 << signal.bit if on else word & ~(1 << signal.bit)
+        else:
+            word = signal.on_value if on else signal.off_value
+        self._memory.put(signal.table, signal.address, [word])
+
+    # -- a torn result -----------------------------------------------------------------------------------------------
+
+    def _was_read(self, table: Table, addresses: range) -> None:
+        """The machine begins to write its result anew just after its counter was read, and is done a moment later."""
+        guard = self._points[self._settings.trigger.guard]
+        if guard.table != table or guard.address not in addresses:
+            return
+        if self._tearing is not None:
+            self._finish_writing()
+        elif self._will_tear and self._before is not None and self._held(guard) != self._before:
+            self._will_tear = False
+            self._tearing = {
+                (point.table, point.address + place): word
+                for point in self._points.values()
+                for place, word in enumerate(self._held(point))
+            }
+            for at, address in self._tearing:
+                self._memory.put(at, address, [0])
+            self._memory.put(guard.table, guard.address, self._before)
+
+    def _finish_writing(self) -> None:
+        tearing, self._tearing = self._tearing, None
+        for (table, address), word in (tearing or {}).items():
+            self._memory.put(table, address, [word])
+
+
+def _is_at(point: ModbusPoint, signal: SignalRegister) -> bool:
+    """Whether a point shows this signal."""
+    return (point.table, point.address, point.bit) == (signal.table, signal.address, signal.bit)

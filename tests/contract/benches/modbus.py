@@ -4,9 +4,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from pymodbus.constants import ExcCodes
-
 from drivers.base import RawValue
+from drivers.modbus.addresses import Table
 from drivers.modbus.driver import ModbusDriver
 from drivers.modbus.settings import ModbusSettings
 from drivers.modbus.simulator import ModbusSimulator
@@ -60,25 +59,17 @@ class TearingSimulator(ModbusSimulator):
     def __init__(self, machine: str, settings: ModbusSettings, link: Path | None = None) -> None:
         super().__init__(machine, settings, link)
         self._next: Mapping[str, RawValue] | None = None
+        self._memory.before_read.append(self._will_be_read)
 
     async def tear(self, values: Mapping[str, RawValue]) -> None:
         """These values are there at the second half of the next reading."""
         self._next = values
 
-    async def _accessed(
-        self,
-        function_code: int,
-        start: int,
-        address: int,
-        count: int,
-        registers: list[int],
-        written: list[int] | list[bool] | None,
-    ) -> ExcCodes | None:
+    def _will_be_read(self, table: Table, addresses: range) -> None:
         waiting = self._next
-        if waiting is not None and written is None and address == 300:
+        if waiting is not None and (table, addresses.start) == ("holding_register", 300):
             self._next = None
-            await self.present(waiting)
-        return await super()._accessed(function_code, start, address, count, registers, written)
+            self.show(waiting)
 
 
 @asynccontextmanager

@@ -1,0 +1,153 @@
+"""How a device is reached. No client library is imported here."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from contracts.duration import Duration
+from drivers.base import SharedLine, Strict
+
+Host = Annotated[str, Field(min_length=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+TcpDeviceId = Annotated[int, Field(ge=0, le=255)]
+LineDeviceId = Annotated[int, Field(ge=1, le=247)]
+Timeout = Annotated[Duration, Field(gt=0)]
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("an absolute path is needed, one that begins with /")
+    return path
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+
+
+class _Connect(Strict):
+    device_id: int
+    timeout: Timeout = 1.0
+    """The longest wait for a connection, and for one answer, its way over the line included."""
+
+    def line(self) -> SharedLine:
+        """What several machines may share, and what they have to agree on then."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.line().name
+
+
+class _Network(_Connect):
+    transport: str
+    host: Host
+    """Name or address of the machine or its gateway."""
+    port: Port
+    device_id: TcpDeviceId = 1
+    """Which device behind this address: a gateway has several. Also called unit or slave."""
+
+    def line(self) -> SharedLine:
+        return SharedLine(f"{self.host}:{self.port}", self.model_dump(include={"transport"}))
+
+
+class TcpConnect(_Network):
+    """Modbus TCP, to a device or a gateway."""
+
+    transport: Literal["tcp"]
+    """Over the network, to a device or a gateway."""
+    port: Port = 502
+    """TCP port."""
+
+
+class UdpConnect(_Network):
+    """Modbus over UDP: a datagram that is lost is sent again, three times in all."""
+
+    transport: Literal["udp"]
+    """Over the network, in datagrams."""
+    port: Port = 502
+    """UDP port."""
+
+
+class RtuOverTcpConnect(_Network):
+    """The frames of a serial line through a TCP connection, as simple converters pass them on."""
+
+    transport: Literal["rtu_over_tcp"]
+    """A serial line behind a converter that passes its frames on as they are."""
+    port: Port
+    """TCP port."""
+    device_id: LineDeviceId = 1
+    """Which device on the line. Also called unit, slave or station number."""
+
+
+class TlsConnect(_Network):
+    """Modbus/TCP Security: TLS with certificates on both sides. The device's certificate is always checked."""
+
+    transport: Literal["tls"]
+    """Over the network, encrypted, with certificates on both sides."""
+    port: Port = 802
+    """TCP port."""
+    ca: AbsolutePath
+    """The certificate that signed the device's, or the device's own."""
+    cert: AbsolutePath
+    """The station's certificate."""
+    key: AbsolutePath
+    """The station's private key."""
+    server_name: Host | None = None
+    """The name in the device's certificate, where it is not ``host``."""
+
+    def line(self) -> SharedLine:
+        agreed = {"transport", "ca", "cert", "key", "server_name"}
+        return SharedLine(f"{self.host}:{self.port}", self.model_dump(include=agreed))
+
+
+class _SerialPort(_Connect):
+    transport: str
+    port: Annotated[str, Field(min_length=1)]
+    """Device file; the names below ``/dev/serial/by-id/`` stay the same over a restart."""
+    baudrate: Annotated[int, Field(ge=300, le=4_000_000)] = 19200
+    """Bits per second."""
+    parity: Literal["N", "E", "O"] = "N"
+    """None, even or odd."""
+    stopbits: Literal[1, 2] = 1
+    """Stop bits of a character."""
+    device_id: LineDeviceId = 1
+    """Which device on the line. Also called unit, slave or station number."""
+
+    @property
+    def bits(self) -> Literal[7, 8]:
+        """Data bits of a character."""
+        raise NotImplementedError
+
+    def line(self) -> SharedLine:
+        agreed = {"transport", "baudrate", "bytesize", "parity", "stopbits"}
+        return SharedLine(self.port, self.model_dump(include=agreed))
+
+
+class RtuConnect(_SerialPort):
+    """Modbus RTU on a serial port: binary frames, eight data bits."""
+
+    transport: Literal["rtu"]
+    """A serial line with binary frames."""
+
+    @property
+    def bits(self) -> Literal[7, 8]:
+        return 8
+
+
+class AsciiConnect(_SerialPort):
+    """Modbus ASCII on a serial port: frames of hexadecimal digits."""
+
+    transport: Literal["ascii"]
+    """A serial line with frames of hexadecimal digits."""
+    bytesize: Literal[7, 8] = 7
+    """Data bits of a character."""
+
+    @property
+    def bits(self) -> Literal[7, 8]:
+        return self.bytesize
+
+
+Connect = TcpConnect | RtuConnect | RtuOverTcpConnect | AsciiConnect | UdpConnect | TlsConnect
+SerialConnect = RtuConnect | AsciiConnect
+NetworkConnect = TcpConnect | RtuOverTcpConnect | UdpConnect | TlsConnect
+NUMBERED = (TcpConnect, UdpConnect, TlsConnect)
+"""Transports whose answers carry the number of their request."""
