@@ -32,6 +32,7 @@ class Cycle:
     step: Step | None
     possible_repeat: bool
     raw: bytes | None
+    clock_offset_seconds: float | None = None
     source_clock_off: bool = False
     gap: bool = False
 
@@ -107,6 +108,7 @@ def judged(
         cycle_time_seconds=parsed.cycle_time_seconds,
         source_timestamp=cycle.source_timestamp,
         source_clock_off=cycle.source_clock_off,
+        clock_offset_seconds=cycle.clock_offset_seconds,
         cycle_key=step.cursor.key if step is not None else None,
         cycle_epoch=step.cursor.epoch if step is not None else 0,
         missed_before=cycle.missed_before,
@@ -128,6 +130,7 @@ def unjudged(cycle: Cycle, settings: StationSettings, software: str, problem: st
         machine=cycle.machine,
         outcome=Outcome.ERROR,
         completed_at=cycle.completed_at,
+        clock_offset_seconds=cycle.clock_offset_seconds,
         cycle_key=step.cursor.key if step is not None else None,
         cycle_epoch=step.cursor.epoch if step is not None else 0,
         missed_before=cycle.missed_before,

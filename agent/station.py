@@ -8,6 +8,8 @@ from importlib.metadata import version
 import structlog
 from sdnotify import SystemdNotifier
 
+from agent.clock import CentralClock
+from agent.conversation import CLOCK_NOTE
 from agent.outbox import Outbox
 from agent.settings import StationSettings
 from agent.supervisor import Supervisor
@@ -18,7 +20,8 @@ from messaging.watchdog import feed_watchdog
 
 log = structlog.get_logger()
 
-PRUNE_EVERY_S = 3600.0
+PRUNE_EVERY_S = 60.0
+DISK_RETRY_S = 1.0
 FINISH_S = 5.0
 """What a machine has in hand at SIGTERM may take this long; a link to nowhere does not hold the station longer."""
 
@@ -29,20 +32,31 @@ async def run_station(settings: StationSettings) -> None:
     Raises SetupError where the station cannot run at all (outbox unusable, password file unreadable).
     """
     software = f"neurohub-edge {version('neurohub-edge')}"
-    outbox = Outbox(settings.state_dir / "outbox.db")
-    outbox.open()
+    addresses = settings.broker.addresses(_password(settings))
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    outbox = Outbox(settings.state_dir / "outbox.db", settings.outbox.limits())
+    if not await _opened(outbox, stop):
+        return
     try:
-        uplink = Uplink(settings, settings.broker.address(_password(settings)), outbox, software)
-        supervisors = _supervisors(settings, outbox, uplink, software)
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        clock = CentralClock()
+        clock.recall(await outbox.note(CLOCK_NOTE))
+        uplink = Uplink(settings, addresses, outbox, software, clock)
+        supervisors = _supervisors(settings, outbox, uplink, software, clock)
+        pressed = asyncio.Event()
+
+        def heard() -> None:
+            uplink.wake()
+            pressed.set()
+
+        outbox.heard = heard
         async with asyncio.TaskGroup() as tasks:
             machines = {name: tasks.create_task(supervisor.run()) for name, supervisor in supervisors.items()}
             delivery = tasks.create_task(uplink.run())
             background = [
                 tasks.create_task(feed_watchdog(SystemdNotifier(), outbox.turn)),
-                tasks.create_task(_prune(outbox, settings.retention)),
+                tasks.create_task(_prune(outbox, settings.retention, pressed)),
             ]
             log.info("station running", station=settings.station.id, machines=sorted(supervisors))
             await stop.wait()
@@ -72,7 +86,34 @@ async def _ended(running: Mapping[str, asyncio.Task[None]]) -> None:
             task.cancel()
 
 
-def _supervisors(settings: StationSettings, outbox: Outbox, uplink: Uplink, software: str) -> Mapping[str, Supervisor]:
+async def _opened(outbox: Outbox, stop: asyncio.Event) -> bool:
+    """Open the outbox, as soon as the disk lets us. False when the station was stopped first. Raises SetupError."""
+    told = ""
+    while not stop.is_set():
+        try:
+            outbox.open()
+        except StoreError as error:
+            if told != str(error):
+                log.error("outbox cannot be opened, machines are not acknowledged", error=str(error))
+                told = str(error)
+            await _within(DISK_RETRY_S, stop)
+        else:
+            return True
+    return False
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    """Until the event, or for so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+def _supervisors(
+    settings: StationSettings, outbox: Outbox, uplink: Uplink, software: str, clock: CentralClock
+) -> Mapping[str, Supervisor]:
     criteria = settings.criteria_set()
     folders = protocols()
     built: dict[str, Supervisor] = {}
@@ -80,7 +121,9 @@ def _supervisors(settings: StationSettings, outbox: Outbox, uplink: Uplink, soft
     for name, machine in sorted(settings.machines.items(), key=lambda item: bool(item[1].companions)):
         driver = folders[machine.protocol].driver(name, machine.protocol_settings)
         companions = {wanted.machine: built[wanted.machine] for wanted in machine.companions}
-        built[name] = Supervisor(machine, settings, criteria, driver, outbox, software, companions, kept=uplink.wake)
+        built[name] = Supervisor(
+            machine, settings, criteria, driver, outbox, software, companions, kept=uplink.wake, clock=clock
+        )
     return built
 
 
@@ -94,11 +137,21 @@ def _password(settings: StationSettings) -> str | None:
         raise SetupError(f"broker.password_file {path} cannot be read: {error}") from error
 
 
-async def _prune(outbox: Outbox, retention_s: float) -> None:
+async def _prune(outbox: Outbox, retention_s: float, pressed: asyncio.Event) -> None:
+    """Delete what is past its time; at once, and before its time, when the outbox is pressed for room."""
     while True:
+        pressed.clear()
         try:
-            if deleted := await outbox.prune(retention_s):
-                log.info("settled records past retention deleted", records=deleted)
+            pruned = await outbox.prune(retention_s)
         except StoreError as error:
             log.warning("outbox not pruned", error=str(error))
-        await asyncio.sleep(PRUNE_EVERY_S)
+        else:
+            if pruned.aged:
+                log.info("settled records past retention deleted", records=pruned.aged)
+            if pruned.early:
+                log.error(
+                    "settled records deleted before their time, for want of room: central can no longer be rebuilt "
+                    "from them",
+                    records=pruned.early,
+                )
+        await _within(PRUNE_EVERY_S, pressed)

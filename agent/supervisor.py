@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from agent.clock import CentralClock
 from agent.clocks import machines_own_time
 from agent.conditions import Conditions
 from agent.cycles import Cursor, CycleKey, Relation, Step, step
@@ -61,6 +62,7 @@ class Supervisor:
         software: str,
         companions: Mapping[str, "Supervisor"],
         kept: Callable[[], None],
+        clock: CentralClock,
     ) -> None:
         self._machine = machine
         self._settings = settings
@@ -70,6 +72,7 @@ class Supervisor:
         self._software = software
         self._companions = companions
         self._kept = kept
+        self._clock = clock
         self._log = log.bind(machine=machine.name)
         self._open = asyncio.Event()
         self._told = ""
@@ -313,6 +316,7 @@ class Supervisor:
             step=found,
             possible_repeat=unknown,
             raw=reading.raw,
+            clock_offset_seconds=self._clock.offset_s(),
         )
         try:
             parsed = parse(self._machine, reading, self._criteria, answers)
@@ -323,7 +327,8 @@ class Supervisor:
         cursors = [found.cursor] if found is not None else []
         for companion in self._companions.values():
             cursors += companion.cursors()
-        seq = await self._keep(lambda: self._outbox.append(record, *cursors))
+        can_wait = not self._without_handshake()
+        seq = await self._keep(lambda: self._outbox.append(record, *cursors, can_wait=can_wait))
         self._kept()
         self._log.info(
             "result kept",

@@ -10,8 +10,10 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from agent.outbox.room import Limits
 from agent.settings.explain import SECRET, UNKNOWN_NAME
 from agent.settings.machine import MachineSettings
+from agent.settings.sizes import Size
 from contracts.base import ProcessCode, StationId
 from contracts.criteria import CriteriaSet, Criterion
 from contracts.duration import Duration
@@ -52,6 +54,7 @@ def _regular_expression(pattern: str) -> str:
     return pattern
 
 
+BrokerUrl = Annotated[str, AfterValidator(_broker_url)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Text = Annotated[str, Field(min_length=1, max_length=100)]
 
@@ -66,9 +69,12 @@ class StationIdentity(Strict):
 
 
 class BrokerSettings(Strict):
-    """Where the MQTT broker is, and who we are to it."""
+    """Where the MQTT broker is, and who we are to it. With ``urls`` the next one is tried when one is lost."""
 
-    url: Annotated[str, AfterValidator(_broker_url)]
+    url: BrokerUrl | None = None
+    """``mqtt://host[:1883]`` or ``mqtts://host[:8883]``."""
+    urls: Annotated[tuple[BrokerUrl, ...], Field(max_length=10)] = ()
+    """Several brokers instead of ``url``; the first is tried first."""
     ca: AbsolutePath | None = None
     cert: AbsolutePath | None = None
     key: AbsolutePath | None = None
@@ -77,19 +83,50 @@ class BrokerSettings(Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if self.url is None and not self.urls:
+            raise ValueError("the broker's address is missing: url: mqtt://host:1883, or several as urls: [...]")
+        if self.url is not None and self.urls:
+            raise ValueError("urls: either url or urls; a single broker goes into url")
+        if len({parse_broker_url(url) for url in self.urls}) < len(self.urls):
+            raise ValueError("urls: the same broker twice")
         if (self.cert is None) != (self.key is None):
             raise ValueError(f"{'cert' if self.cert else 'key'}: cert and key go together")
         given = next((name for name in ("ca", "cert") if getattr(self, name) is not None), None)
-        if given is not None and not self.url.startswith("mqtts:"):
+        if given is not None and not all(url.startswith("mqtts:") for url in self._all):
             raise ValueError(f"{given}: certificates need an mqtts:// url; over mqtt:// they would not be used")
         if self.password_file is not None and self.username is None:
             raise ValueError("password_file: a password needs a username")
         return self
 
-    def address(self, password: str | None = None) -> BrokerAddress:
-        """The broker as a session takes it. ``password`` is what ``password_file`` holds."""
-        host, port, tls = parse_broker_url(self.url)
-        return BrokerAddress(host, port, tls, self.ca, self.cert, self.key, self.username, password)
+    def addresses(self, password: str | None = None) -> tuple[BrokerAddress, ...]:
+        """The brokers as a session takes them, in order. ``password`` is what ``password_file`` holds."""
+        return tuple(
+            BrokerAddress(*parse_broker_url(url), self.ca, self.cert, self.key, self.username, password)
+            for url in self._all
+        )
+
+    @property
+    def _all(self) -> tuple[str, ...]:
+        return (self.url,) if self.url is not None else self.urls
+
+
+class OutboxSettings(Strict):
+    """How much of the disk the station's results may take."""
+
+    max_size: Annotated[Size, Field(ge=1_000_000)] = 2_000_000_000
+    """The outbox grows to this at most; settled records go before their time then, results wait with their machines."""
+    reserve: Annotated[Size, Field(ge=100_000)] = 16_000_000
+    """Held back on the disk: when it is full, what is delivered can still be noted."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if 4 * self.reserve > self.max_size:
+            raise ValueError("reserve: at most a quarter of max_size")
+        return self
+
+    def limits(self) -> Limits:
+        """As the outbox takes them."""
+        return Limits(self.max_size, self.reserve)
 
 
 class PartPatterns(Strict):
@@ -120,6 +157,7 @@ class StationKeys(Strict):
     state_dir: AbsolutePath | None = None
     retention: Annotated[Duration, Field(gt=0)] = 30 * 86400.0
     resend_after: Annotated[Duration, Field(gt=0)] = 10.0
+    outbox: OutboxSettings = OutboxSettings()
     operator: Text | None = None
     product_model: Text | None = None
     part_patterns: PartPatterns = PartPatterns()

@@ -116,7 +116,7 @@ async def test_an_outbox_that_another_agent_uses_is_refused_with_what_to_do(tmp_
         await process.line("station running")
         async with agent(file, tmp_path, []) as second:
             assert await second.ended() == 2
-            await second.line("does another agent run with it")
+            await second.line("is in use: another agent runs with it")
         assert process.returncode is None
         assert await process.stop() == 0
 

@@ -56,7 +56,7 @@ async def station(folder: Path, broker: RunningBroker) -> AsyncIterator[tuple[Ou
     settings: StationSettings = load(Path("config/stations/P03-A.yaml"), ["resend_after=300ms", f"state_dir={folder}"])
     outbox = Outbox(folder / "outbox.db")
     outbox.open()
-    uplink = Uplink(settings, address_of(broker), outbox, "test")
+    uplink = Uplink(settings, [address_of(broker)], outbox, "test")
     running = asyncio.create_task(uplink.run())
     try:
         yield outbox, uplink

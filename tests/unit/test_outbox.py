@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from agent.cycles import Cursor
-from agent.outbox import Outbox
-from contracts.envelope import Commit
+from agent.outbox import Outbox, Pruned
+from contracts.envelope import Commit, HeldStream
 from contracts.errors import SetupError, StoreError
 from contracts.record import ProcessRecord
 from tests.support.records import record
@@ -29,13 +29,13 @@ def commit_of(stream_id: str, up_to: int, *ranges: tuple[int, int]) -> Commit:
 
 
 async def waiting(outbox: Outbox) -> list[int]:
-    return [row.seq for row in await outbox.unsettled(0, max_rows=1000, max_bytes=10**7)]
+    return [row.seq for row in await outbox.unsettled(outbox.stream_id, 0, max_rows=1000, max_bytes=10**7)]
 
 
 async def test_numbers_rise_without_gaps_also_when_many_write_at_once(outbox: Outbox) -> None:
     seqs = await asyncio.gather(*(outbox.append(record(n)) for n in range(1, 301)))
     assert sorted(seqs) == list(range(1, 301))
-    rows = await outbox.unsettled(0, max_rows=1000, max_bytes=10**7)
+    rows = await outbox.unsettled(outbox.stream_id, 0, max_rows=1000, max_bytes=10**7)
     assert [row.seq for row in rows] == list(range(1, 301))
     assert ProcessRecord.model_validate_json(rows[0].body).station == "P03-A"
 
@@ -83,8 +83,8 @@ async def test_a_central_that_was_restored_takes_settling_back(outbox: Outbox) -
 async def test_a_batch_keeps_within_its_bounds_but_is_never_empty(outbox: Outbox) -> None:
     for number in range(1, 6):
         await outbox.append(record(number))
-    assert len(await outbox.unsettled(0, max_rows=3, max_bytes=10**7)) == 3
-    assert len(await outbox.unsettled(0, max_rows=100, max_bytes=1)) == 1
+    assert len(await outbox.unsettled(outbox.stream_id, 0, max_rows=3, max_bytes=10**7)) == 3
+    assert len(await outbox.unsettled(outbox.stream_id, 0, max_rows=100, max_bytes=1)) == 1
 
 
 async def test_pruning_forgets_settled_rows_alone_and_no_number_comes_twice(tmp_path: Path) -> None:
@@ -94,28 +94,33 @@ async def test_pruning_forgets_settled_rows_alone_and_no_number_comes_twice(tmp_
     for number in range(1, 4):
         await box.append(record(number))
     await box.settle(commit_of(stream, 3))
-    assert await box.prune(0) == 3
+    assert await box.prune(0) == Pruned(aged=3)
     box.close()
     again = Outbox(tmp_path / "outbox.db")
     again.open()
     assert await again.append(record(4)) == 4
-    assert await again.prune(0) == 0
+    assert await again.prune(0) == Pruned()
     again.close()
 
 
-async def test_a_new_stream_takes_along_what_central_cannot_have_from_here(outbox: Outbox) -> None:
-    old = (await outbox.state()).stream_id
+async def test_a_new_stream_takes_along_what_was_never_sent_and_the_rest_keeps_its_numbers(outbox: Outbox) -> None:
+    old = outbox.stream_id
     for number in range(1, 7):
         await outbox.append(record(number))
     await outbox.mark_sent(4)
     # Central has 1 to 3 from here, and 5 from a later life of the disk this one is an image of.
     new = await outbox.mint_stream(commit_of(old, 3, (5, 5)))
     assert new != old
-    rows = await outbox.unsettled(0, max_rows=10, max_bytes=10**6)
-    assert [ProcessRecord.model_validate_json(row.body).cycle_key for row in rows] == [4, 5, 6]
-    assert [row.seq for row in rows] == [1, 2, 3]
+    rows = await outbox.unsettled(new, 0, max_rows=10, max_bytes=10**6)
+    assert [ProcessRecord.model_validate_json(row.body).cycle_key for row in rows] == [5, 6]
+    assert [row.seq for row in rows] == [1, 2]
+    # It may be on its way to central under that number.
+    assert [row.seq for row in await outbox.unsettled(old, 0, max_rows=10, max_bytes=10**6)] == [4]
     state = await outbox.state()
-    assert (state.stream_id, state.last_seq, state.sent, state.oldest_available) == (new, 3, 0, 1)
+    assert (state.stream_id, state.last_seq, state.sent, state.oldest_available) == (new, 2, 0, 1)
+    assert state.earlier == (HeldStream(stream_id=old, last_seq=4, oldest_available=1),)
+    assert await outbox.settle(commit_of(old, 4)) == 1
+    assert (await outbox.state()).unsettled == 2
 
 
 async def test_a_record_kept_while_the_uplink_is_live_counts_as_sent(outbox: Outbox) -> None:
@@ -129,7 +134,7 @@ async def test_a_record_kept_while_the_uplink_is_live_counts_as_sent(outbox: Out
 async def test_a_parked_record_stays_and_is_counted(outbox: Outbox) -> None:
     await outbox.append(record(1))
     await outbox.append(record(2))
-    await outbox.park(1, "too large")
+    await outbox.park(outbox.stream_id, 1, "too large")
     assert await waiting(outbox) == [2]
     assert (await outbox.state()).parked == 1
 
@@ -168,6 +173,6 @@ async def test_a_disk_that_refuses_keeps_nothing_and_says_so(tmp_path: Path) -> 
 
 
 def _pages(box: Outbox) -> int:
-    connection: sqlite3.Connection | None = box._connection
+    connection: sqlite3.Connection | None = box._writer._connection
     assert connection is not None
     return int(connection.execute("PRAGMA page_count").fetchone()[0])

@@ -169,10 +169,10 @@ def test_part_patterns_match_the_whole_number(loaded: Load) -> None:
 
 
 def test_the_brokers_address(loaded: Load) -> None:
-    plain = loaded().broker.address()
+    plain = loaded().broker.addresses()[0]
     assert (str(plain), plain.tls) == ("mqtt://127.0.0.1:1883", False)
     url = "{url: mqtts://mes:8884, ca: /c, cert: /p, key: /k, username: u, password_file: /s}"
-    secure = loaded(changed("{url: mqtt://127.0.0.1}", url)).broker.address("geheim")
+    secure = loaded(changed("{url: mqtt://127.0.0.1}", url)).broker.addresses("geheim")[0]
     assert (str(secure), secure.username, secure.password) == ("mqtts://mes:8884", "u", "geheim")
     assert (secure.ca, secure.cert, secure.key) == (Path("/c"), Path("/p"), Path("/k"))
 
@@ -215,7 +215,7 @@ def test_an_override_changes_and_adds_values(loaded: Load) -> None:
     )
     connect = station.machines["tester"].protocol_settings.connect  # type: ignore[attr-defined]  # wire's own
     assert (connect.host, connect.port) == ("127.0.0.1", 1502)
-    assert str(station.broker.address()) == "mqtt://127.0.0.1:41883"
+    assert str(station.broker.addresses()[0]) == "mqtt://127.0.0.1:41883"
     assert station.state_dir == Path("/tmp/neurohub")
     assert station.resend_after == 0.5
     assert station.criteria["temperature"].tolerance == 2.5

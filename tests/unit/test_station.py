@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent import station
-from agent.outbox import Outbox
+from agent.outbox import Outbox, Pruned
 from contracts.errors import StoreError
 
 
@@ -31,14 +31,14 @@ async def test_what_does_not_end_by_itself_is_told_and_cancelled(monkeypatch: py
 async def test_upkeep_goes_on_after_a_disk_has_refused_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(station, "PRUNE_EVERY_S", 0.001)
     outbox = Outbox(tmp_path / "outbox.db")
-    answers: list[int | Exception] = [StoreError("no space left on device"), 12, 0]
+    answers: list[Pruned | Exception] = [StoreError("no space left on device"), Pruned(12, 3)]
     done = asyncio.Event()
 
-    async def prune(retention_s: float) -> int:
+    async def prune(retention_s: float) -> Pruned:
         assert retention_s == 60.0
         if not answers:
             done.set()
-            return 0
+            return Pruned()
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -46,9 +46,13 @@ async def test_upkeep_goes_on_after_a_disk_has_refused_it(tmp_path: Path, monkey
 
     monkeypatch.setattr(outbox, "prune", prune)
     with capture_logs() as logs:
-        upkeep = asyncio.create_task(station._prune(outbox, 60.0))
+        upkeep = asyncio.create_task(station._prune(outbox, 60.0, asyncio.Event()))
         async with asyncio.timeout(5):
             await done.wait()
         upkeep.cancel()
         await asyncio.gather(upkeep, return_exceptions=True)
-    assert [line["event"] for line in logs] == ["outbox not pruned", "settled records past retention deleted"]
+    assert [(line["log_level"], line.get("records")) for line in logs] == [
+        ("warning", None),
+        ("info", 12),
+        ("error", 3),
+    ]

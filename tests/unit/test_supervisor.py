@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from agent.clock import CentralClock
 from agent.cycles import Cursor
 from agent.outbox import Outbox
 from agent.settings import StationSettings, load
@@ -39,7 +40,7 @@ async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
 
 
 async def records(outbox: Outbox) -> list[ProcessRecord]:
-    rows = await outbox.unsettled(0, max_rows=1000, max_bytes=10**7)
+    rows = await outbox.unsettled(outbox.stream_id, 0, max_rows=1000, max_bytes=10**7)
     return [ProcessRecord.model_validate_json(row.body) for row in rows]
 
 
@@ -74,7 +75,15 @@ async def supervised(
         machine = settings.machines[name]
         companions = {wanted.machine: built[wanted.machine] for wanted in machine.companions}
         built[name] = Supervisor(
-            machine, settings, settings.criteria_set(), drivers[name], outbox, "test", companions, kept=lambda: None
+            machine,
+            settings,
+            settings.criteria_set(),
+            drivers[name],
+            outbox,
+            "test",
+            companions,
+            kept=lambda: None,
+            clock=CentralClock(),
         )
     running = [asyncio.create_task(supervisor.run()) for supervisor in built.values()]
     try:
@@ -302,13 +311,13 @@ async def test_a_disk_that_refuses_is_told_once_and_holds_the_acknowledgement(
     attempts = 0
     append = outbox.append
 
-    async def refusing(record: ProcessRecord, *cursors: Cursor) -> int:
+    async def refusing(record: ProcessRecord, *cursors: Cursor, can_wait: bool) -> int:
         nonlocal attempts
         attempts += 1
         if attempts <= 5:
             assert not driver.acknowledged
             raise StoreError("no space left on device")
-        return await append(record, *cursors)
+        return await append(record, *cursors, can_wait=can_wait)
 
     monkeypatch.setattr(outbox, "append", refusing)
     driver = ToldDriver()

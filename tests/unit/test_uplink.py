@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from agent.delivery import Delivery
 from agent.outbox import Outbox, Row
 from agent.settings import load
 from agent.uplink import Uplink
-from contracts.envelope import Birth, Commit, RecordsMessage
+from contracts.envelope import Birth, Commit, RecordsMessage, ranges_of
 from contracts.errors import StoreError
 from contracts.topics import StationTopics
 from messaging.broker import BrokerAddress
@@ -69,6 +70,11 @@ class Central:
         commit = Commit(stream_id=stream_id, epoch=epoch, committed_seq=up_to, ranges=ranges, at=at, **more)
         await self.say(commit.model_dump_json().encode())
 
+    async def commit_what_came(self, stream_id: str) -> None:
+        ranges = ranges_of(sorted({seq for name, seq in self.sent if name == stream_id}))
+        assert ranges[0][0] == 1
+        await self.commit(stream_id, ranges[0][1], *ranges[1:])
+
 
 @pytest.fixture
 async def central(broker: RunningBroker) -> AsyncIterator[Central]:
@@ -85,7 +91,7 @@ async def central(broker: RunningBroker) -> AsyncIterator[Central]:
 @asynccontextmanager
 async def uplink_of(outbox: Outbox, port: int, resend_after: str = "60s", **broker: str) -> AsyncIterator[Uplink]:
     settings = load(Path("config/stations/P03-A.yaml")).model_copy(update={"resend_after": float(resend_after[:-1])})
-    uplink = Uplink(settings, BrokerAddress("127.0.0.1", port, **broker), outbox, "test")  # type: ignore[arg-type]
+    uplink = Uplink(settings, [BrokerAddress("127.0.0.1", port, **broker)], outbox, "test")  # type: ignore[arg-type]
     running = asyncio.create_task(uplink.run())
     try:
         yield uplink
@@ -136,23 +142,100 @@ async def test_nothing_is_sent_before_central_has_said_what_it_has(
         assert await settled(outbox) == 0, "the broker's answer settles nothing"
 
 
-async def test_what_is_under_way_is_bounded_also_with_a_gap_and_a_parked_record(
+async def test_of_a_backlog_one_batch_is_under_way_also_with_a_gap_and_a_parked_record(
     broker: RunningBroker, central: Central, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.uplink.WINDOW_RECORDS", 10)
-    monkeypatch.setattr("agent.uplink.BATCH_RECORDS", 5)
+    monkeypatch.setattr("agent.delivery.BATCH_RECORDS", 10)
     stream = await fill(outbox, 60)
-    await outbox.park(2, "too large")
+    await outbox.park(stream, 2, "too large")
     async with uplink_of(outbox, broker.port):
         await until(lambda: bool(central.births))
+        assert central.births[0].parked == 1
         await central.commit(stream, 0)
         assert await quiet(central) == [1, *range(3, 12)]
+        await central.commit(stream, 0, (3, 5))
+        assert await quiet(central) == [1, *range(3, 12)], "half of it is not there yet"
         # Central lacks 1 (and 2, which will never come): the others go on.
         for last in (11, 20, 29, 38, 47, 56, 60):
             await central.commit(stream, 0, (3, last))
             await until(lambda last=last: max(central.seqs()) >= min(last + 9, 60))
         assert sorted(await quiet(central)) == [1, *range(3, 61)]
         assert (await outbox.state()).unsettled == 2
+
+
+async def test_a_new_result_goes_ahead_of_the_backlog(
+    broker: RunningBroker, central: Central, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.delivery.BATCH_RECORDS", 10)
+    stream = await fill(outbox, 100)
+    async with uplink_of(outbox, broker.port) as uplink:
+        await until(lambda: bool(central.births))
+        await central.commit(stream, 0)
+        await until(lambda: central.seqs() == list(range(1, 11)))
+        for seq in (101, 102):
+            assert await outbox.append(record(seq)) == seq
+            uplink.wake()
+            await until(lambda seq=seq: central.seqs()[-1] == seq)
+        # More than a batch at once is no news: it waits behind the backlog, and what comes after it does not.
+        await asyncio.gather(*(outbox.append(record(number)) for number in range(103, 115)))
+        uplink.wake()
+        assert await quiet(central) == [*range(1, 11), 101, 102]
+        assert await outbox.append(record(115)) == 115
+        uplink.wake()
+        await until(lambda: central.seqs()[-1] == 115)
+        async with asyncio.timeout(10):
+            while await settled(outbox) < 115:
+                await central.commit_what_came(stream)
+                await asyncio.sleep(0.01)
+        assert sorted(central.seqs()) == list(range(1, 116)), "each was sent once"
+
+
+async def test_what_an_earlier_stream_holds_is_delivered_under_its_own_numbers(
+    broker: RunningBroker, central: Central, outbox: Outbox
+) -> None:
+    old = await fill(outbox, 3)
+    await outbox.mark_sent(3)
+    new = await outbox.mint_stream(Commit(stream_id=old, epoch="e", committed_seq=1, at=datetime.now(UTC)))
+    await outbox.append(record(4))
+    async with uplink_of(outbox, broker.port):
+        await until(lambda: bool(central.births))
+        [held] = central.births[0].earlier
+        assert (held.stream_id, held.last_seq, held.oldest_available) == (old, 3, 1)
+        await central.commit(old, 1)
+        await until(lambda: central.sent == [(old, 2), (old, 3)])
+        await central.commit(new, 0)
+        await until(lambda: central.sent[2:] == [(new, 1)])
+        await central.commit(old, 3)
+        await central.commit(new, 1)
+        async with asyncio.timeout(10):
+            while (await outbox.state()).unsettled:
+                await asyncio.sleep(0.01)
+        # Central was restored: it knows less of both.
+        await central.commit(old, 2)
+        await until(lambda: central.sent[3:] == [(old, 3)])
+
+
+async def test_a_silent_central_is_asked_less_and_less_often(outbox: Outbox) -> None:
+    stream = await fill(outbox, 3)
+    delivery = Delivery(outbox, stream, resend_after_s=10.0)
+    assert await delivery.next_batch(3) is None, "nothing before central has spoken"
+    delivery.adopt(Commit(stream_id=stream, epoch="e", committed_seq=0, at=datetime.now(UTC)), 3, 0.0)
+    now, waits = 0.0, []
+    for _ in range(8):
+        found = await delivery.next_batch(3)
+        assert found is not None
+        delivery.sent(*found, now)
+        assert delivery.silent_for_too_long(delivery.due_at - 0.1) is None
+        assert delivery.silent_for_too_long(delivery.due_at) == (1, 3)
+        waits.append(delivery.due_at - now)
+        now = delivery.due_at
+        delivery.send_again(3, now)
+    assert waits == [10, 20, 40, 80, 160, 300, 300, 300]
+    found = await delivery.next_batch(3)
+    assert found is not None
+    delivery.sent(*found, now)
+    delivery.adopt(Commit(stream_id=stream, epoch="e", committed_seq=1, at=datetime.now(UTC)), 3, now)
+    assert delivery.due_at == now + 10, "central speaks again"
 
 
 async def test_a_gap_is_sent_again_although_the_others_make_progress(
@@ -270,7 +353,7 @@ async def test_a_copy_of_an_outbox_begins_a_new_stream_when_told(
 ) -> None:
     old = await fill(outbox, 3)
     await outbox.mark_sent(1)
-    async with uplink_of(outbox, broker.port):
+    async with uplink_of(outbox, broker.port) as uplink:
         await until(lambda: bool(central.births))
         [hello] = central.births
         assert hello.instance is not None
@@ -280,8 +363,13 @@ async def test_a_copy_of_an_outbox_begins_a_new_stream_when_told(
         await until(lambda: len(central.births) == 2)
         new = central.births[1].stream_id
         assert new != old
+        # It was sent under that number, and may be on its way: it keeps it.
         await central.commit(new, 0)
+        await central.commit(old, 3)
+        await outbox.append(record(4))
+        uplink.wake()
         await until(lambda: central.sent[2:] == [(new, 1)])
+        assert (await outbox.state()).unsettled == 1
 
 
 async def test_a_restart_says_goodbye_and_goes_on_where_it_was(
@@ -311,10 +399,10 @@ async def test_a_mistake_of_our_own_ends_a_connection_and_not_the_station(
     unsettled = outbox.unsettled
     failures: list[Exception] = [ZeroDivisionError("a bug"), StoreError("disk I/O error")]
 
-    async def failing(after: int, *, max_rows: int, max_bytes: int) -> list[Row]:
+    async def failing(stream_id: str, after: int, **bounds: int) -> list[Row]:
         if failures:
             raise failures.pop(0)
-        return await unsettled(after, max_rows=max_rows, max_bytes=max_bytes)
+        return await unsettled(stream_id, after, **bounds)
 
     monkeypatch.setattr(outbox, "unsettled", failing)
     async with uplink_of(outbox, broker.port) as uplink:
@@ -330,9 +418,9 @@ async def test_the_outbox_is_asked_once_for_a_record(
     unsettled = outbox.unsettled
     asked: list[int] = []
 
-    async def counted(after: int, *, max_rows: int, max_bytes: int) -> list[Row]:
+    async def counted(stream_id: str, after: int, **bounds: int) -> list[Row]:
         asked.append(after)
-        return await unsettled(after, max_rows=max_rows, max_bytes=max_bytes)
+        return await unsettled(stream_id, after, **bounds)
 
     monkeypatch.setattr(outbox, "unsettled", counted)
     async with uplink_of(outbox, broker.port) as uplink, asyncio.timeout(10):

@@ -1,8 +1,10 @@
 """The outbox's tables, grown by sqlite-utils migrations.
 
-``streams``: one row per stream this file ever had, the last one is in use; ``sent`` is the highest seq that may have
-left this file. ``records``: numbered in their stream; settled once central has committed them; parked when they
-cannot be sent. ``cursors``: the last cycle of each machine that was kept.
+``streams``: one row per stream this file holds records of; the one without ``ended_at`` is in use. ``sent`` is the
+highest seq that may have left this file, ``absent`` how many numbers up to ``last_seq`` are rightly not here (deleted
+after their time, or never brought back from a damaged file). ``records``: numbered in their stream; settled once
+central has committed them; parked when they cannot be sent. ``cursors``: the last cycle of each machine that was
+kept. ``notes``: what the station remembers about itself.
 
 A month of settled records stays in the file. Whatever is asked while results come in has an index of its own, so
 that the writer never walks through that month.
@@ -47,3 +49,15 @@ def create(db: Database) -> None:
 def index_settled_and_parked(db: Database) -> None:
     db.execute("CREATE INDEX settled ON records (settled_at) WHERE settled_at IS NOT NULL")
     db.execute("CREATE INDEX parked ON records (stream, seq) WHERE parked IS NOT NULL")
+
+
+@migrations()
+def keep_streams_that_have_ended(db: Database) -> None:
+    db.execute("ALTER TABLE streams ADD COLUMN ended_at TEXT")
+    db.execute("ALTER TABLE streams ADD COLUMN absent INTEGER NOT NULL DEFAULT 0")
+    db.execute(
+        "UPDATE streams SET last_seq = max(last_seq, coalesce((SELECT max(seq) FROM records WHERE stream = id), 0)),"
+        " ended_at = CASE WHEN id < (SELECT max(id) FROM streams) THEN minted_at END"
+    )
+    db.execute("UPDATE streams SET absent = last_seq - (SELECT count(*) FROM records WHERE stream = id)")
+    db.table("notes").create({"name": str, "value": str}, pk="name", not_null={"value"})

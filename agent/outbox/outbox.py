@@ -1,0 +1,294 @@
+"""The station's results on disk: kept before the machine is acknowledged, settled when central has committed them.
+
+A result that is in here survives a SIGKILL at any instruction and a power cut at any moment (WAL, synchronous=FULL).
+"""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from agent.cycles import Cursor
+from agent.outbox import file, streams
+from agent.outbox.file import OutboxFile
+from agent.outbox.room import Limits, Room
+from agent.outbox.streams import Row
+from agent.outbox.writer import Writer
+from contracts.envelope import Commit, HeldStream
+from contracts.errors import StoreError
+from contracts.record import ProcessRecord, canonical
+
+PRUNE_LIMIT = 500
+"""Rows deleted in one commit, at most: results that come in meanwhile wait no longer than that."""
+PRESSED_LIMIT = 20
+"""The same where room is short: a commit needs some, too."""
+UNBOUNDED = 2**62
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """What the outbox holds of its present stream, and beside it.
+
+    ``oldest_available`` is 0 when nothing is held of the present stream. ``sent`` is the highest seq that may have
+    been sent: what central knows above it did not come from this file. ``unsettled`` and ``parked`` count the records
+    of every stream.
+    """
+
+    stream_id: str
+    last_seq: int
+    sent: int
+    oldest_available: int
+    earlier: tuple[HeldStream, ...]
+    unsettled: int
+    parked: int
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """Settled records deleted: after their time, and before it for want of room."""
+
+    aged: int = 0
+    early: int = 0
+
+
+class Outbox:
+    """Open it, await its methods from one event loop, close it.
+
+    ``heard`` is called in the loop when there is something new in ``troubles()``, or another stream in use.
+    """
+
+    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+        self._path = path
+        limits = limits or Limits()
+        self._file = OutboxFile(path, limits.wal_pages)
+        self._room = Room(path, limits)
+        self._writer = Writer(f"outbox {path}", self._room, self._file.renew, self._tell)
+        self._run = self._writer.run
+        self._adopted: dict[str, Commit] = {}
+        self.heard: Callable[[], None] = lambda: None
+        self.live = False
+        """True while the uplink sends each record at once: it is then marked as sent in its own commit."""
+
+    @property
+    def last_seq(self) -> int:
+        """The highest seq given in the present stream. Asks nobody: it may be on its way to the disk still."""
+        return self._writer.numbers.last_seq
+
+    @property
+    def stream_id(self) -> str:
+        """The stream in use. Asks nobody."""
+        return self._writer.numbers.stream_id
+
+    def open(self) -> None:
+        """Create or open the file, check it, and start the writer.
+
+        A damaged file is set aside. Raises SetupError where the place cannot be used, StoreError where the disk
+        refuses just now (full): later it may not.
+        """
+        try:
+            try:
+                connection, numbers = self._file.open()
+            except StoreError:
+                if not (self._room.take() and self._room.give_way()):
+                    raise
+                connection, numbers = self._file.open()
+        except BaseException:
+            self._file.close()
+            raise
+        self._room.take()
+        self._writer.start(connection, numbers)
+
+    def close(self) -> None:
+        """Finish what is queued, then close the file. Never raises; may be called twice."""
+        self._writer.stop()
+        self._file.close()
+
+    def troubles(self) -> tuple[str, ...]:
+        """What keeps the station from keeping results, or has lost it some, in a technician's words."""
+        found = [] if self._room.trouble is None else [self._room.trouble]
+        found += [
+            f"a damaged outbox was set aside as {path.name}; it comes back with: neurohub-agent outbox salvage {path}"
+            for path in self._file.aside
+        ]
+        return tuple(text[:500] for text in found)
+
+    # -- results ---------------------------------------------------------------------------------------------------
+
+    async def append(self, record: ProcessRecord, *cursors: Cursor, can_wait: bool = True) -> int:
+        """Keep a record and the cursors of the machines it is made from in one commit. Returns its seq when all of
+        it is on disk. Where the machine cannot wait (``can_wait`` False) the disk's reserve is used.
+
+        Raises StoreError (a full or broken disk): nothing was kept, the machine must not be acknowledged.
+        """
+        body = canonical(record)
+
+        def work(connection: sqlite3.Connection) -> int:
+            self._room.admit(connection, can_wait=can_wait)
+            numbers = self._writer.numbers
+            seq = numbers.last_seq + 1
+            connection.execute(
+                "INSERT INTO records (stream, seq, machine, created_at, body) VALUES (?, ?, ?, ?, ?)",
+                (numbers.stream, seq, record.machine, streams.now(), body),
+            )
+            for cursor in cursors:
+                file.keep_cursor(connection, cursor)
+            self._writer.numbers = replace(numbers, last_seq=seq)
+            if self.live:
+                self._mark_sent(connection, seq)
+            return seq
+
+        return await self._run(work)
+
+    async def keep_cursor(self, cursor: Cursor) -> None:
+        """Keep a machine's cursor without a record (the baseline of a first start). Raises StoreError."""
+        await self._run(lambda connection: file.keep_cursor(connection, cursor))
+
+    async def cursor(self, machine: str) -> Cursor | None:
+        """The machine's last kept cycle, None when it never had one."""
+
+        def work(connection: sqlite3.Connection) -> Cursor | None:
+            row = connection.execute(
+                "SELECT key_type, cycle_key, epoch FROM cursors WHERE machine = ?", (machine,)
+            ).fetchone()
+            return None if row is None else Cursor.from_row(machine, *row)
+
+        return await self._run(work)
+
+    async def note(self, name: str) -> str | None:
+        """What the station noted about itself under this name."""
+        return await self._run(lambda connection: file.note(connection, name))
+
+    async def keep_note(self, name: str, value: str) -> None:
+        """Replace a note. Raises StoreError."""
+        await self._run(lambda connection: file.keep_note(connection, name, value))
+
+    # -- delivery --------------------------------------------------------------------------------------------------
+
+    async def state(self) -> StreamState:
+        """What is held."""
+
+        def work(connection: sqlite3.Connection) -> StreamState:
+            numbers = self._writer.numbers
+            # Three questions instead of one: each has an index that answers it.
+            (oldest,) = connection.execute(
+                "SELECT coalesce(min(seq), 0) FROM records WHERE stream = ?", (numbers.stream,)
+            ).fetchone()
+            (unsettled,) = connection.execute(
+                "SELECT count(*) FROM records INDEXED BY unsettled WHERE settled_at IS NULL"
+            ).fetchone()
+            (parked,) = connection.execute(
+                "SELECT count(*) FROM records INDEXED BY parked WHERE parked IS NOT NULL"
+            ).fetchone()
+            return StreamState(
+                numbers.stream_id,
+                numbers.last_seq,
+                numbers.sent,
+                oldest,
+                streams.earlier(connection),
+                unsettled,
+                parked,
+            )
+
+        return await self._run(work)
+
+    async def sent(self) -> int:
+        """The highest seq of the present stream that may have been sent."""
+        return await self._run(lambda _connection: self._writer.numbers.sent)
+
+    async def unsettled(
+        self, stream_id: str, after: int, *, max_rows: int, max_bytes: int, up_to: int = UNBOUNDED
+    ) -> list[Row]:
+        """The next unsettled records of a stream above ``after``, in order; at least one if there is one, else within
+        bounds. None of a stream that is not here."""
+
+        def work(connection: sqlite3.Connection) -> list[Row]:
+            stream = streams.row_of(connection, stream_id)
+            if stream is None:
+                return []
+            return streams.unsettled(connection, stream, after, up_to, max_rows, max_bytes)
+
+        return await self._run(work)
+
+    async def settle(self, commit: Commit) -> int:
+        """Adopt what central says it has committed of a stream, also when that is less than before. Returns rows
+        changed. Raises StoreError."""
+        adopted = self._adopted.get(commit.stream_id)
+
+        def work(connection: sqlite3.Connection) -> int:
+            stream = streams.row_of(connection, commit.stream_id)
+            if stream is None:
+                return 0
+            changed = streams.settle(connection, stream, commit)
+            if adopted is None or commit.takes_back(adopted):
+                changed += streams.take_back(connection, stream, commit)
+            return changed
+
+        changed = await self._run(work)
+        self._adopted[commit.stream_id] = commit
+        return changed
+
+    async def park(self, stream_id: str, seq: int, reason: str) -> None:
+        """Set a record aside that cannot be sent (too large for a message); it stays, and is counted."""
+        await self._run(
+            lambda connection: (
+                connection.execute(
+                    "UPDATE records SET parked = ? WHERE stream = ? AND seq = ?",
+                    (reason, streams.row_of(connection, stream_id), seq),
+                ).rowcount
+            )
+        )
+
+    async def mark_sent(self, up_to: int) -> None:
+        """Keep, before sending, that records up to here may have been sent. Raises StoreError."""
+        if up_to > self._writer.numbers.sent:
+            await self._run(lambda connection: self._mark_sent(connection, up_to))
+
+    async def mint_stream(self, commit: Commit) -> str:
+        """Begin a new stream, because central knows more of the present one than was ever sent from this file.
+
+        What may have been sent stays in the old stream, and is settled where central has it; what cannot have been
+        sent moves into the new one, numbered from 1. Returns the new stream's id.
+        """
+
+        def work(connection: sqlite3.Connection) -> str:
+            old = self._writer.numbers
+            self._writer.numbers = streams.begin_beside(connection, old)
+            streams.settle(connection, old.stream, commit)
+            return self._writer.numbers.stream_id
+
+        return await self._run(work)
+
+    # -- upkeep ----------------------------------------------------------------------------------------------------
+
+    async def prune(self, retention_s: float) -> Pruned:
+        """Delete records settled longer ago than this; then, while room is short, the oldest settled ones."""
+        before = (datetime.now(UTC) - timedelta(seconds=retention_s)).isoformat()
+
+        def aged(connection: sqlite3.Connection) -> int:
+            return streams.forget(connection, self._writer.numbers, before, PRUNE_LIMIT)
+
+        def early(connection: sqlite3.Connection) -> int:
+            if not self._room.is_pressed(connection):
+                return 0
+            return streams.forget(connection, self._writer.numbers, None, PRESSED_LIMIT)
+
+        pruned = Pruned()
+        while found := await self._run(aged):
+            pruned = replace(pruned, aged=pruned.aged + found)
+        while found := await self._run(early):
+            pruned = replace(pruned, early=pruned.early + found)
+        return pruned
+
+    async def turn(self) -> None:
+        """Return once the writer thread has turned: it is alive (systemd's watchdog asks)."""
+        await self._run(lambda _connection: None)
+
+    def _tell(self) -> None:
+        self.heard()
+
+    def _mark_sent(self, connection: sqlite3.Connection, up_to: int) -> None:
+        numbers = self._writer.numbers
+        if up_to > numbers.sent:
+            self._writer.numbers = replace(numbers, sent=up_to)
+            connection.execute("UPDATE streams SET sent = ? WHERE id = ?", (up_to, numbers.stream))

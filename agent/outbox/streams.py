@@ -1,0 +1,151 @@
+"""What is done to streams and records inside one transaction. Each takes the connection of the writer."""
+
+import sqlite3
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from contracts.envelope import Commit, HeldStream, Range
+
+
+@dataclass(frozen=True)
+class Row:
+    """An unsettled record as it goes on the wire."""
+
+    seq: int
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The stream in use: its row, its name, the highest number given, and the highest that may have been sent."""
+
+    stream: int = 0
+    stream_id: str = ""
+    last_seq: int = 0
+    sent: int = 0
+
+
+def now() -> str:
+    """The station's clock, as the outbox writes it."""
+    return datetime.now(UTC).isoformat()
+
+
+def load(connection: sqlite3.Connection) -> Numbers:
+    """The stream in use; a new one where there is none."""
+    row = connection.execute(
+        "SELECT id, stream_id, max(last_seq, coalesce((SELECT max(seq) FROM records WHERE stream = streams.id), 0)),"
+        " sent FROM streams WHERE ended_at IS NULL"
+    ).fetchone()
+    return Numbers(*row) if row is not None else begin(connection)
+
+
+def begin(connection: sqlite3.Connection) -> Numbers:
+    """Begin a new stream."""
+    stream_id = uuid.uuid4().hex
+    inserted = connection.execute("INSERT INTO streams (stream_id, minted_at) VALUES (?, ?)", (stream_id, now()))
+    assert inserted.lastrowid is not None
+    return Numbers(inserted.lastrowid, stream_id)
+
+
+def end(connection: sqlite3.Connection, numbers: Numbers) -> None:
+    """Write in this stream no more. What it holds keeps its numbers, and is delivered under them."""
+    connection.execute(
+        "UPDATE streams SET ended_at = ?, last_seq = ? WHERE id = ?", (now(), numbers.last_seq, numbers.stream)
+    )
+
+
+def begin_beside(connection: sqlite3.Connection, old: Numbers) -> Numbers:
+    """Begin a new stream, because another's records stand under the next numbers of ``old``.
+
+    What may have been sent keeps its numbers: it may be with central, or on its way there. The rest moves into the
+    new stream, numbered from 1.
+    """
+    end(connection, Numbers(old.stream, old.stream_id, old.sent, old.sent))
+    new = begin(connection)
+    waiting = connection.execute(
+        "SELECT seq FROM records WHERE stream = ? AND seq > ? ORDER BY seq", (old.stream, old.sent)
+    ).fetchall()
+    connection.executemany(
+        "UPDATE records SET stream = ?, seq = ? WHERE stream = ? AND seq = ?",
+        [(new.stream, number, old.stream, seq) for number, (seq,) in enumerate(waiting, start=1)],
+    )
+    return Numbers(new.stream, new.stream_id, len(waiting))
+
+
+def row_of(connection: sqlite3.Connection, stream_id: str) -> int | None:
+    """The row of a stream this file holds."""
+    row = connection.execute("SELECT id FROM streams WHERE stream_id = ?", (stream_id,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def settle(connection: sqlite3.Connection, stream: int, commit: Commit) -> int:
+    """Settle what central has. Returns rows changed."""
+    moment = now()
+    return sum(
+        connection.execute(
+            "UPDATE records INDEXED BY unsettled SET settled_at = ?"
+            " WHERE stream = ? AND seq BETWEEN ? AND ? AND settled_at IS NULL",
+            (moment, stream, first, last),
+        ).rowcount
+        for first, last in _covered(commit)
+    )
+
+
+def take_back(connection: sqlite3.Connection, stream: int, commit: Commit) -> int:
+    """Settled rows that central has no more, or asks for again, are unsettled. Returns how many."""
+    above = connection.execute(
+        "SELECT seq FROM records WHERE stream = ? AND seq > ? AND settled_at IS NOT NULL",
+        (stream, commit.committed_seq),
+    ).fetchall()
+    lacking = [(stream, seq) for (seq,) in above if not commit.covers(seq)]
+    connection.executemany("UPDATE records SET settled_at = NULL WHERE stream = ? AND seq = ?", lacking)
+    return len(lacking)
+
+
+def unsettled(
+    connection: sqlite3.Connection, stream: int, after: int, up_to: int, max_rows: int, max_bytes: int
+) -> list[Row]:
+    """The next records to send; at least one if there is one, else within bounds."""
+    rows: list[Row] = []
+    size = 0
+    for seq, body in connection.execute(
+        "SELECT seq, body FROM records INDEXED BY unsettled"
+        " WHERE stream = ? AND seq > ? AND seq <= ? AND settled_at IS NULL AND parked IS NULL ORDER BY seq LIMIT ?",
+        (stream, after, up_to, max_rows),
+    ):
+        size += len(body) + 32
+        if rows and size > max_bytes:
+            break
+        rows.append(Row(seq, body))
+    return rows
+
+
+def earlier(connection: sqlite3.Connection) -> tuple[HeldStream, ...]:
+    """The streams no longer written that still have records here, the oldest first."""
+    found = connection.execute(
+        "SELECT stream_id, last_seq, (SELECT min(seq) FROM records WHERE stream = streams.id) AS oldest FROM streams"
+        " WHERE ended_at IS NOT NULL AND oldest IS NOT NULL ORDER BY id"
+    )
+    return tuple(HeldStream(stream_id=name, last_seq=last, oldest_available=oldest) for name, last, oldest in found)
+
+
+def forget(connection: sqlite3.Connection, numbers: Numbers, before: str | None, limit: int) -> int:
+    """Delete the oldest settled records: those settled before this moment, or whichever. Returns how many."""
+    chosen = connection.execute(
+        "SELECT stream, seq FROM records INDEXED BY settled WHERE settled_at < ? ORDER BY settled_at LIMIT ?",
+        (before or "~", limit),
+    ).fetchall()
+    if chosen:
+        # Numbers go on from the highest ever given, also when that row is gone.
+        connection.execute("UPDATE streams SET last_seq = ? WHERE id = ?", (numbers.last_seq, numbers.stream))
+    connection.executemany("DELETE FROM records WHERE stream = ? AND seq = ?", chosen)
+    for stream, count in Counter(stream for stream, _ in chosen).items():
+        connection.execute("UPDATE streams SET absent = absent + ? WHERE id = ?", (count, stream))
+    return len(chosen)
+
+
+def _covered(commit: Commit) -> Iterable[Range]:
+    return (1, commit.committed_seq), *commit.ranges
