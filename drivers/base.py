@@ -16,6 +16,7 @@ from contracts.errors import LinkError, SetupError
 from contracts.measurement import Quality, Scalar
 
 __all__ = [
+    "JOB_NAMES",
     "Acknowledging",
     "Conditioned",
     "Driver",
@@ -33,6 +34,9 @@ __all__ = [
 ]
 
 RawValue = Scalar | list[Scalar]
+
+JOB_NAMES = frozenset({"serial_number", "lot_number", "product_model", "date"})
+"""What a job of ``Performing`` may hold. ``date`` is the day at the station, ``2026-11-24``."""
 
 
 class Strict(BaseModel):
@@ -72,6 +76,11 @@ class ProtocolSettings(Strict):
 
     def shared_line(self) -> SharedLine | None:
         """The line this machine may share with others of its protocol; None where it needs its port for itself."""
+        return None
+
+    @property
+    def longest_job_s(self) -> float | None:
+        """For a machine that works on request (``Performing``): how long one job may take by these settings."""
         return None
 
 

@@ -102,8 +102,8 @@ class _Walk:
         required = schema.get("required", ())
         for name, node in schema["properties"].items():
             path = f"{prefix}{name}"
-            default = "required" if name in required else _default(node)
             below = list(self._models(node, path))
+            default = "required" if name in required else self._default(node, below)
             meaning = node.get("description") or (below[0][1].get("description", "") if len(below) == 1 else "")
             yield Key(path, self._type(node), default, _plain(meaning), only)
             for reference, model, place, condition in below:
@@ -123,7 +123,7 @@ class _Walk:
                 if one["$ref"] in tags:
                     condition = (f"`{node['discriminator']['propertyName']}: {tags[one['$ref']]}`",)
                 elif len(of_keys) > 1:
-                    condition = ("with " + ", ".join(f"`{name}`" for name in model.get("required", ())),)
+                    condition = (self._needs(one, of_keys),)
                 yield one["$ref"], model, path, condition
             elif "$ref" in one:
                 yield from self._models(self._definition(one), path)
@@ -132,6 +132,37 @@ class _Walk:
             elif isinstance(one.get("additionalProperties"), Mapping):
                 name = path.rpartition(".")[2].removesuffix("s")
                 yield from self._models(one["additionalProperties"], f"{path}.<{name}>")
+
+    def _needs(self, one: Mapping[str, Any], branches: list[Mapping[str, Any]]) -> str:
+        """Which keys tell this branch of a union from the others, where no single key decides."""
+        needed = list(self._definition(one).get("required", ()))
+        word = "with"
+        if not needed:
+            word = "without"
+            needed = list(
+                dict.fromkeys(key for branch in branches for key in self._definition(branch).get("required", ()))
+            )
+        return f"{word} " + ", ".join(f"`{name}`" for name in needed)
+
+    def _default(self, node: Mapping[str, Any], below: list[tuple[str, Mapping[str, Any], str, Any]]) -> str:
+        value = node.get("default")
+        if value is None or value == {}:
+            return "none"
+        if isinstance(value, Mapping):
+            own = {
+                name: field.get("default") for _, model, _, _ in below for name, field in model["properties"].items()
+            }
+            other = [
+                f"`{name}: {_written(given)}`"
+                for name, given in value.items()
+                if given not in (own.get(name), f"{own.get(name)}s")
+            ]
+            return ", but ".join(["as below", *other])
+        if any(one.get("pattern") == _DURATION for one in _alternatives(node)) and isinstance(value, int | float):
+            return f"`{_duration(float(value))}`"
+        if value == [] and below:
+            return "none"
+        return f"`{json.dumps(value, ensure_ascii=False)}`"
 
     def _type(self, node: Mapping[str, Any]) -> str:
         words = [self._word(one) for one in _alternatives(node)]
@@ -171,17 +202,6 @@ def _alternatives(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """What may stand here, nothing (null) left out."""
     found: list[Mapping[str, Any]] = node.get("anyOf") or node.get("oneOf") or [node]
     return [one for one in found if one.get("type") != "null"]
-
-
-def _default(node: Mapping[str, Any]) -> str:
-    value = node.get("default")
-    if value is None:
-        return "none"
-    if isinstance(value, Mapping) or (value == [] and "$ref" in str(node)):
-        return "as below" if value else "none"
-    if any(one.get("pattern") == _DURATION for one in _alternatives(node)) and isinstance(value, int | float):
-        return f"`{_duration(float(value))}`"
-    return f"`{_written(value)}`" if not isinstance(value, str) else f"`{json.dumps(value, ensure_ascii=False)}`"
 
 
 def _duration(seconds: float) -> str:

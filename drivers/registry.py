@@ -47,6 +47,7 @@ OURS: dict[str, ProtocolFolder] = {
     "modbus": _ours("modbus", "Modbus"),
     "serial": _ours("serial", "Serial"),
     "label": _ours("label", "Label"),
+    "process": _ours("process", "Process"),
 }
 
 

@@ -13,6 +13,7 @@ from agent.settings.reading import read_document
 from agent.settings.references import (
     check_companions,
     check_criteria,
+    check_jobs,
     check_points,
     check_ports,
     point_references,
@@ -60,6 +61,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StationSettings:
     complete = {name: machine for name, (_, machine) in machines.items() if machine is not None}
     issues.extend(check_ports(document, complete))
     if len(complete) == len(machines) and not companions:
+        issues.extend(check_jobs(document, complete))
         issues.extend(check_criteria(document, criteria, complete))
     if issues or station is None:
         raise SettingsError(_without_echoes(issues, document))

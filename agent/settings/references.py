@@ -175,6 +175,25 @@ def check_companions(document: Document, machines: Mapping[str, MachineKeys]) ->
     return issues
 
 
+def check_jobs(document: Document, machines: Mapping[str, MachineSettings]) -> list[Issue]:
+    """Machines that work on request: somebody asks them, and waits long enough."""
+    issues: list[Issue] = []
+    for name, machine in machines.items():
+        if machine.records and machine.protocol_settings.longest_job_s is not None:
+            where: KeyPath = ("machines", name)
+            message = "it works on request, and makes no records of its own"
+            hint = "write records: false here, and list it as a companion of the machine that asks it"
+            issues.append(issue_at(document.place(where), where, message, hint=hint))
+        for place, companion in enumerate(machine.companions):
+            longest_s = machines[companion.machine].protocol_settings.longest_job_s
+            if longest_s is not None and companion.timeout < longest_s:
+                where = ("machines", name, "companions", place, "timeout")
+                message = f"shorter than {companion.machine} may take by its own settings"
+                expected, found = f"at least {longest_s:g}s", f"{companion.timeout:g}s"
+                issues.append(issue_at(document.place(where), where, message, expected=expected, found=found))
+    return issues
+
+
 def check_ports(document: Document, machines: Mapping[str, MachineSettings]) -> list[Issue]:
     """Two machines on one port would take each other's bytes, if it is no line that both can share."""
     issues: list[Issue] = []

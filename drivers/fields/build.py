@@ -48,8 +48,9 @@ def _text(name: str, value: RawValue | None, point: FieldPoint, message: Message
     return text
 
 
-def _whole(texts: Mapping[str, str], _values: _Values, _points: Mapping[str, FieldPoint], m: MessageSettings) -> str:
-    return next(iter(texts.values()), m.example or "")
+def _whole(texts: Mapping[str, str], _values: _Values, points: Mapping[str, FieldPoint], m: MessageSettings) -> str:
+    # What patterns find stands in the example already.
+    return next((texts[name] for name in points), m.example or "")
 
 
 def _key_value(texts: Mapping[str, str], _v: _Values, points: Mapping[str, FieldPoint], m: MessageSettings) -> str:

@@ -7,9 +7,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from contracts.duration import Duration
-from drivers.base import PointSettings, ProtocolSettings, Strict
+from drivers.base import JOB_NAMES, PointSettings, ProtocolSettings, Strict
 from drivers.label.zpl import misplaced_names
-from drivers.template import Template
+from drivers.template import Template, names_in
 
 StatusField = Literal[
     "printed",
@@ -32,6 +32,8 @@ def _one_label(template: str) -> str:
     if misplaced := misplaced_names(template):
         names = ", ".join(sorted(misplaced))
         raise ValueError(f"{names}: a name stands in field data only, between ^FD and ^FS")
+    if unknown := sorted(names_in(template) - JOB_NAMES):
+        raise ValueError(f"unknown name {{{unknown[0]}}}; there are {', '.join(sorted(JOB_NAMES))}")
     if any(int(copies) != 1 for copies in _COPIES.findall(template)):
         raise ValueError("a unit has one label: write ^PQ1, or leave ^PQ out")
     return template
@@ -123,6 +125,11 @@ class LabelSettings(ProtocolSettings):
     poll: Annotated[Duration, Field(ge=0.1)] = 5.0
     """How often an idle printer is asked how it is."""
     points: Annotated[Mapping[str, LabelPoint], Field(min_length=1)]
+
+    @property
+    def longest_job_s(self) -> float:
+        """See ProtocolSettings.longest_job_s: the printer is asked how it is, then it prints."""
+        return 2 * self.connect.timeout
 
     @property
     def needs_counter(self) -> bool:

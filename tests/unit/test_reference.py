@@ -51,8 +51,10 @@ class Settings(ProtocolSettings):
     connect: Annotated[Tcp | Rtu, Field(discriminator="transport")]
     """How it is reached."""
     points: Mapping[str, Point]
-    again: Tcp | Rtu | None = None
+    again: Tcp | Rtu | Point | None = None
     """A union that no key decides."""
+    group: Group = Group(text="x")
+    """One with a default of its own."""
 
 
 class WithoutMeaning(ProtocolSettings):
@@ -80,6 +82,11 @@ def test_a_key_that_all_branches_of_a_union_share_is_told_once() -> None:
 
 def test_a_union_that_no_key_decides_is_told_apart_by_what_its_branches_need() -> None:
     assert "| `again.port` (with `transport`) | whole number 1 to 65535 | `502` | TCP port. |" in lines()
+    assert "| `again.at` (without `transport`) | number | `1` | Where it is. |" in lines()
+
+
+def test_a_default_that_is_not_the_models_own_says_what_differs() -> None:
+    assert "| `group` | keys | as below, but `text: x` | One with a default of its own. |" in lines()
 
 
 def test_keys_in_lists_of_groups_are_reached_and_a_model_that_holds_itself_ends() -> None:

@@ -342,7 +342,8 @@ def verified(number: int) -> dict[str, RawValue | PointValue | None]:
 
 
 def label_station(tmp_path: Path, change: Mapping[str, str] | None = None) -> StationSettings:
-    return station("P07-A", tmp_path, {"timeout: 10s": "timeout: 300ms", **(change or {})})
+    quick = {"timeout: 10s": "timeout: 300ms", "port: 9100": "port: 9100, timeout: 150ms"}
+    return station("P07-A", tmp_path, {**quick, **(change or {})})
 
 
 def label_machines() -> dict[str, ToldDriver]:
@@ -474,7 +475,8 @@ SECOND_SCANNER = {
 
 async def test_two_machines_that_share_companions_wait_for_each_other(tmp_path: Path, outbox: Outbox) -> None:
     machines = {**label_machines(), "bench": ToldDriver()}
-    settings = station("P07-A", tmp_path, {"timeout: 10s": "timeout: 5s", **SECOND_SCANNER})
+    quick = {"timeout: 10s": "timeout: 5s", "port: 9100": "port: 9100, timeout: 1s"}
+    settings = station("P07-A", tmp_path, {**quick, **SECOND_SCANNER})
     printer = machines["printer"]
     assert isinstance(printer, ToldPrinter)
     async with supervised(settings, machines, outbox):

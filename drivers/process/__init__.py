@@ -1,0 +1,1 @@
+"""Command-line tools on the station, supervised: a firmware flasher, a programmer, a calibration program."""
