@@ -1,8 +1,8 @@
 """What people decide, as facts: made at central, append-only, each stored once (domain.md, Facts and state)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from contracts.base import Contract, LotNumber, ProcessCode, SerialNumber, UtcTime
 
@@ -64,16 +64,25 @@ class UnitScrapped(Decision):
 
 
 class HoldPlaced(Decision):
-    """Stops permits for a unit or a LOT until the hold of the same ``hold_id`` is released."""
+    """Stops permits for a unit or a LOT until the hold of the same ``hold_id`` is released.
+
+    With both it is the unit's alone, and the LOT says which unit is meant.
+    """
 
     kind: Literal["hold_placed"] = "hold_placed"
     hold_id: Annotated[str, Field(min_length=1, max_length=64)]
     serial_number: SerialNumber | None = None
     lot_number: LotNumber | None = None
 
+    @model_validator(mode="after")
+    def _holds_something(self) -> Self:
+        if self.serial_number is None and self.lot_number is None:
+            raise ValueError("a hold names a unit or a LOT: this one would stop nothing")
+        return self
+
 
 class HoldReleased(Decision):
-    """Ends the hold of the same ``hold_id``."""
+    """Ends the hold of the same ``hold_id``, whatever it holds."""
 
     kind: Literal["hold_released"] = "hold_released"
     hold_id: Annotated[str, Field(min_length=1, max_length=64)]
