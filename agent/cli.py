@@ -56,7 +56,9 @@ def check(
 ) -> None:
     """Check station files without connecting to anything: every mistake at once, with its place.
 
-    Exit code 0 when all are right, 1 otherwise. Example: neurohub-agent check config/stations/*.yaml
+    Exit code 0 when all are right, 1 otherwise; warnings change nothing about that.
+
+    Example: neurohub-agent check config/stations/*.yaml
     """
     from agent.settings import SettingsError, load  # noqa: PLC0415
 
@@ -68,6 +70,8 @@ def check(
             typer.echo(str(error), err=True)
             wrong = True
         else:
+            for warning in settings.warnings:
+                typer.echo(str(warning), err=True)
             machines = ", ".join(f"{name} ({machine.protocol})" for name, machine in settings.machines.items())
             typer.echo(f"{file}: right; station {settings.station.id}, {machines}; {len(settings.criteria)} criteria")
     raise typer.Exit(1 if wrong else 0)

@@ -31,6 +31,8 @@ async def run_station(settings: StationSettings) -> None:
 
     Raises SetupError where the station cannot run at all (outbox unusable, password file unreadable).
     """
+    for warning in settings.warnings:
+        log.warning("settings likely to be regretted", warning=str(warning))
     software = f"neurohub-edge {version('neurohub-edge')}"
     addresses = settings.broker.addresses(_password(settings))
     stop = asyncio.Event()

@@ -83,6 +83,10 @@ class ProtocolSettings(Strict):
         """For a machine that works on request (``Performing``): how long one job may take by these settings."""
         return None
 
+    def warnings(self) -> Mapping[str, str]:
+        """Key path -> what is allowed there and likely to be regretted, with its remedy."""
+        return {}
+
 
 @dataclass(frozen=True)
 class PointValue:

@@ -35,17 +35,16 @@ class ProtocolFolder:
         return make(machine, settings)
 
 
-def _ours(name: str, prefix: str) -> ProtocolFolder:
+def _ours(name: str, prefix: str, driver: str | None = None) -> ProtocolFolder:
     at = f"drivers.{name}"
-    return ProtocolFolder(
-        name, f"{at}.settings:{prefix}Settings", f"{at}.driver:{prefix}Driver", f"{at}.simulator:{prefix}Simulator"
-    )
+    settings, simulator = f"{at}.settings:{prefix}Settings", f"{at}.simulator:{prefix}Simulator"
+    return ProtocolFolder(name, settings, f"{at}.driver:{driver or prefix + 'Driver'}", simulator)
 
 
 OURS: dict[str, ProtocolFolder] = {
     "opcua": _ours("opcua", "OpcUa"),
     "modbus": _ours("modbus", "Modbus"),
-    "serial": _ours("serial", "Serial"),
+    "serial": _ours("serial", "Serial", driver="serial_driver"),
     "label": _ours("label", "Label"),
     "process": _ours("process", "Process"),
 }

@@ -14,6 +14,7 @@ pytest_plugins = ["pytester", "tests.support.postgres"]
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), max_examples=300, print_blob=True)
+settings.register_profile("proof", settings.get_profile("ci"), max_examples=10_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 GRACE_S = 2.0

@@ -1,7 +1,7 @@
 """``load()``: file -> tree -> each part validated -> the parts beside each other -> StationSettings."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from agent.settings.document import Document, MappingNode, ScalarNode
@@ -67,8 +67,16 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StationSettings:
         raise SettingsError(_without_echoes(issues, document))
     fields = dict(station)
     fields["state_dir"] = station.state_dir or STATE_ROOT / station.station.id
+    fields["warnings"] = tuple(_warnings(document, complete))
     # Every part was validated above; validating the whole again would take durations for numbers.
     return StationSettings.model_construct(**fields, machines=complete, criteria=criteria)
+
+
+def _warnings(document: Document, machines: Mapping[str, MachineSettings]) -> Iterator[Issue]:
+    for name, machine in machines.items():
+        for key, message in machine.protocol_settings.warnings().items():
+            path = ("machines", name, *key.split("."))
+            yield issue_at(document.place(path), path, f"warning: {message}")
 
 
 def _machines(document: Document, issues: list[Issue]) -> dict[str, _Machine]:

@@ -7,11 +7,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, InstanceOf, model_validator
 from pydantic_core import PydanticCustomError
 
 from agent.outbox.room import Limits
 from agent.settings.explain import SECRET, UNKNOWN_NAME
+from agent.settings.issues import Issue
 from agent.settings.machine import MachineSettings
 from agent.settings.sizes import Size
 from contracts.base import ProcessCode, StationId
@@ -167,12 +168,13 @@ class StationSettings(StationKeys):
     """A station, complete and checked.
 
     ``retention`` is how long settled rows stay in the outbox, ``resend_after`` how long the uplink waits without
-    progress; both in seconds.
+    progress; both in seconds. ``warnings`` name what is allowed and likely to be regretted, each with its remedy.
     """
 
     state_dir: Path
     machines: Mapping[str, MachineSettings]
     criteria: Mapping[str, Criterion]
+    warnings: tuple[InstanceOf[Issue], ...] = ()
 
     def criteria_set(self) -> CriteriaSet:
         """The file's own criteria. Their revision names their content: the same criteria, the same revision."""

@@ -11,7 +11,7 @@ from drivers.fields.layout import BINARY_TYPES, BinaryType, ByteOrder, Layout, c
 from drivers.fields.spelling import Encoding, Pattern, columns_of
 
 Format = Literal["key_value", "fields", "whole", "regex", "fixed", "json", "binary"]
-Role = Literal["result", "part", "begin", "ignore"]
+Role = Literal["result", "part", "begin", "ignore", "empty"]
 Texts = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, strict=False)]
 
 _ADDRESS: Mapping[Format, tuple[str, ...]] = {
@@ -101,8 +101,9 @@ class MessageSettings(Strict):
 class KindSettings(Strict):
     """One kind of message among several.
 
-    ``result`` ends a result, ``begin`` begins one, ``part`` adds to it, ``ignore`` means nothing to the station.
-    """
+    ``result`` ends a result, ``begin`` begins one, ``part`` adds to it, ``ignore`` means nothing to the station,
+
+    ``empty`` is the answer of a machine that has no result just now."""
 
     match: Pattern | None = None
     """Regular expression, searched in the text (in a binary message one character stands for one byte). Without it
@@ -239,7 +240,7 @@ class FieldSettings(ProtocolSettings):
         if not self.kinds:
             yield None
         for name, kind in self.kinds.items():
-            wanted = name == point.kind if point.kind is not None else kind.role != "ignore"
+            wanted = name == point.kind if point.kind is not None else kind.role not in ("ignore", "empty")
             if wanted and _suits(point, self.message_of(name)):
                 yield name
 

@@ -1,127 +1,243 @@
-"""The driver of a machine that sends one frame per result over a serial line."""
+"""The driver of a machine on a serial line: it speaks by itself, or is asked."""
 
 import asyncio
 import termios
 from collections import deque
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from contracts.errors import LinkError
+import structlog
+
+from contracts.errors import DataError, LinkError
 from contracts.measurement import Scalar
-from drivers.base import MachineEvent, Reading
-from drivers.fields.gathering import Gathered, Gathering
-from drivers.fields.messages import values_of
+from drivers.base import Driver, MachineEvent, Reading
+from drivers.fields.gathering import Gathered
+from drivers.ports import lost_error, open_error
+from drivers.serial.asking import Asking, reading_of, scalars
+from drivers.serial.dialogue import Dialogue
 from drivers.serial.framing import Frame
-from drivers.serial.line import Line, lost_error, open_error
+from drivers.serial.hearing import Callbacks, Hearing
+from drivers.serial.line import Line
 from drivers.serial.settings import SerialSettings
-from drivers.template import as_text, names_in, render
+
+log = structlog.get_logger()
+
+_NOTHING = Gathered((), b"")
+
+
+def serial_driver(machine: str, settings: SerialSettings) -> Driver:
+    """The driver these settings need: one that is asked for each unit, or one that waits for results."""
+    if settings.request is not None and settings.request.is_on_demand:
+        return OnDemandDriver(machine, settings)
+    return SerialDriver(machine, settings)
 
 
 @dataclass(frozen=True)
 class FrameEvent(MachineEvent):
-    """A result arrived: ``payload`` is all that came for it, marks included."""
+    """A result arrived. ``is_whole``: its last frame was, so that a handshake may accept it."""
 
-    gathered: Gathered | None = None
+    gathered: Gathered = _NOTHING
+    is_whole: bool = True
 
 
 class SerialDriver:
     """Implements Driver and Acknowledging.
 
-    A frame that arrived is a result that exists: it is still handed out after the link is lost, and after the driver
-    was closed and opened again. Reading it needs no line.
+    A result that arrived exists: it is still handed out after the link is lost, and after the driver was closed and
+    opened again. Reading it needs no line.
     """
 
     def __init__(self, machine: str, settings: SerialSettings) -> None:
         self._machine = machine
         self._settings = settings
-        self._frames: deque[FrameEvent] = deque()
-        self._gathering = Gathering(settings)
+        self._events: deque[FrameEvent] = deque()
         self._changed = asyncio.Event()
+        self._wanted = asyncio.Event()
         self._line: Line | None = None
+        self._dialogue: Dialogue | None = None
+        self._asking: Asking | None = None
+        self._hearing: Hearing | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._lost: Exception | None = None
+        self._notice: str | None = None
+        self._is_in_vain = False
+        self._unaccepted: Reading | None = None
 
     async def open(self) -> None:
         """Open the port for this driver alone. See Driver.open; SetupError also where the port may not be used."""
         if self._line is not None:
             raise RuntimeError(f"machine {self._machine}: open() on a driver that is open")
-        self._lost = None
-        self._line = Line(
-            self._settings, f"serial {self._machine}", lambda: len(self._frames), self._arrived, self._broke
+        self._lost = self._notice = None
+        settings = self._settings
+        line = self._line = Line(
+            settings, f"serial {self._machine}", lambda: len(self._events), self._arrived, self._broke
         )
+        self._dialogue = Dialogue(self._machine, settings, line.write, lambda: line.silent_s)
+        self._asking = Asking(self._where, settings, self._dialogue)
+        told = Callbacks(self._heard, self._asking.triggered, self._send_soon)
+        self._hearing = Hearing(self._machine, settings, told)
         try:
-            await self._line.opened()
+            await line.opened()
+            await self._begin(self._asking)
         except (OSError, ValueError, termios.error) as error:
             await self.close()
-            raise open_error(error, self._machine, self._settings.connect) from error
+            raise open_error(error, self._machine, settings.connect.address) from error
         except BaseException:
             await self.close()
             raise
 
     async def next_event(self) -> MachineEvent:
-        """Wait for the next frame. Raises LinkError once all that arrived before the loss is handed out."""
-        while not self._frames:
-            self._check_line()
+        """Wait for the next result. Raises LinkError once all that arrived before the loss is handed out."""
+        while not self._events:
+            self._opened()
+            self._wanted.set()
             self._changed.clear()
             await self._changed.wait()
-        return self._frames.popleft()
+        return self._events.popleft()
 
     async def read(self, event: MachineEvent) -> Reading:
-        """Take the points out of the event's frame. Never raises."""
+        """Take the points out of the event's messages. Never raises."""
         assert isinstance(event, FrameEvent)
-        assert event.gathered is not None
-        gathered = event.gathered
-        values = values_of(gathered.messages, self._settings, gathered.problem)
-        return Reading(event.signalled_at, values, raw=gathered.raw)
+        reading = reading_of(event.gathered, self._settings, event.signalled_at)
+        self._unaccepted = reading if event.is_whole else None
+        return reading
 
     async def acknowledge(self, reading: Reading, cycle_key: Scalar | None) -> None:
-        """Send the configured text. Raises LinkError.
+        """Send the configured text, or the handshake's accept. Raises LinkError.
 
-        Where a value it names is missing (a garbled frame) nothing is sent: a machine that hears nothing sends its
-        result again, and this time it may arrive whole.
+        Where a value the text names is missing (a garbled frame) nothing is sent: a machine that hears nothing sends
+        its result again, and this time it may arrive whole.
         """
-        if self._settings.acknowledge is None:
+        if self._settings.handshake is not None and reading is self._unaccepted:
+            await self._send(self._settings.handshake.accept.encode("latin-1"))
+            self._unaccepted = None
+        acknowledge = self._settings.acknowledge
+        if acknowledge is None:
             return
-        template = self._settings.acknowledge.send
-        known: dict[str, Scalar] = {
-            name: point.value
-            for name, point in reading.values.items()
-            if point.value is not None and not isinstance(point.value, list)
-        }
+        known = scalars(reading)
         if cycle_key is not None:
             known["cycle_key"] = cycle_key
-        if not names_in(template) <= known.keys():
-            return
-        line = self._check_line()
+        self._opened()
+        assert self._dialogue is not None
         try:
-            await line.write(render(template, known, as_text).encode(self._settings.message.encoding))
-        except OSError as error:
-            raise lost_error(error, self._machine, self._settings.connect) from error
+            text = self._dialogue.filled(acknowledge.send, known, framed=acknowledge.framed)
+        except DataError as error:
+            log.warning("machine not acknowledged", machine=self._machine, why=str(error))
+            return
+        await self._send(text)
 
     async def close(self) -> None:
-        """End the reader and free the port. See Driver.close."""
+        """End everything that runs, and free the port. See Driver.close."""
         line, self._line = self._line, None
         self._changed.set()
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._asking is not None:
+            self._is_in_vain = self._is_in_vain or self._asking.is_in_vain
         if line is not None:
             await line.close()
+        if self._hearing is not None:
+            self._hearing.lost(datetime.now(UTC), "the station closed the port")
 
-    def _check_line(self) -> Line:
-        if self._lost is not None:
-            raise lost_error(self._lost, self._machine, self._settings.connect) from self._lost
-        if self._line is None:
-            raise LinkError(f"machine {self._machine}: serial port {self._settings.connect.address} is not open")
-        return self._line
+    async def _begin(self, asking: Asking) -> None:
+        await asking.begin(in_vain=self._is_in_vain)
+        self._is_in_vain = False
+        request = self._settings.request
+        if request is not None and not request.is_on_demand:
+            self._start(asking.ask_on(self._wanted, self._answered))
+        if self._settings.keep_alive is not None:
+            self._start(asking.keep_alive())
+
+    # -- tasks of one life: their failure is the link's ----------------------------------------------------------------
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._living(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _living(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except (LinkError, OSError) as error:
+            self._broke(error)
+
+    def _send_soon(self, data: bytes) -> None:
+        self._start(self._send(data))
+
+    async def _send(self, data: bytes) -> None:
+        line = self._opened()
+        try:
+            await line.write(data)
+        except OSError as error:
+            raise self._lost_error(error) from error
+
+    # -- results -----------------------------------------------------------------------------------------------------
 
     def _arrived(self, frame: Frame, at: datetime) -> None:
-        if frame.problem is None:
-            ended = self._gathering.take(frame.body, frame.data)
-        else:
-            ended = [*self._gathering.give_up(frame.problem), Gathered((), frame.data, frame.problem)]
-        self._frames += [FrameEvent(at, payload=gathered.raw, gathered=gathered) for gathered in ended]
+        assert self._dialogue is not None
+        assert self._hearing is not None
+        if frame.kind == "notice":
+            self._notice = frame.data.decode("latin-1").strip() or self._notice
+        elif not self._dialogue.take(frame):
+            self._hearing.take(frame, at)
+
+    def _heard(self, gathered: Gathered, at: datetime, is_whole: bool) -> None:
+        self._put(FrameEvent(at, payload=gathered.raw, gathered=gathered, is_whole=is_whole))
+
+    def _answered(self, gathered: Gathered, key: Scalar | None, is_first: bool) -> None:
+        # What stands in the machine is a state; what it answers to no trigger is a message.
+        payload = gathered.raw if self._settings.trigger is None else None
+        self._put(FrameEvent(datetime.now(UTC), key=key, payload=payload, first=is_first, gathered=gathered))
+
+    def _put(self, event: FrameEvent) -> None:
+        self._events.append(event)
+        self._wanted.clear()
         self._changed.set()
 
+    # -- the link ----------------------------------------------------------------------------------------------------
+
     def _broke(self, error: Exception) -> None:
-        at = datetime.now(UTC)
-        for gathered in self._gathering.give_up("the link was lost in the middle of it"):
-            self._frames.append(FrameEvent(at, payload=gathered.raw, gathered=gathered))
-        self._lost = error
+        if self._lost is None:
+            self._lost = error
+            if self._hearing is not None:
+                self._hearing.lost(datetime.now(UTC), "the link was lost in the middle of it")
         self._changed.set()
+
+    def _opened(self) -> Line:
+        if self._lost is not None:
+            raise self._lost_error(self._lost) from self._lost
+        if self._line is None:
+            raise LinkError(f"{self._where} is not open")
+        return self._line
+
+    def _lost_error(self, error: Exception) -> LinkError:
+        if isinstance(error, LinkError):
+            return LinkError(str(error))
+        return lost_error(error, self._machine, self._settings.connect.address, self._notice)
+
+    @property
+    def _where(self) -> str:
+        return f"machine {self._machine}: serial port {self._settings.connect.address}"
+
+
+class OnDemandDriver(SerialDriver):
+    """Implements Performing too: the machine is asked once for each unit of another machine."""
+
+    async def perform(self, job: Mapping[str, Scalar]) -> Reading:
+        """Ask for this unit. Raises LinkError, where the machine has no result too."""
+        self._opened()
+        assert self._asking is not None
+        try:
+            gathered = await self._asking.ask_for(job)
+        except LinkError as error:
+            if self._asking.is_in_vain:
+                self._broke(error)
+            raise
+        except OSError as error:
+            self._broke(error)
+            raise self._lost_error(error) from error
+        return reading_of(gathered, self._settings, datetime.now(UTC))

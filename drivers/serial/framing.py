@@ -1,93 +1,139 @@
 """Bytes of a line -> frames. Pure: no clock and no port. Every byte fed comes out in exactly one frame."""
 
+import re
 from dataclasses import dataclass
 
-from drivers.serial.settings import FrameSettings
+from drivers.serial.cutting import Cut, Kind, cutter_of
+from drivers.serial.frame_settings import FrameSettings
+
+_NOTICES = (
+    b"ser2net port ",
+    b"Port already in use",
+    b"Port's device already in use",
+    b"Device open failure",
+    b"kicked off, new user is coming",
+    b"port is shutting down",
+    b"port closing",
+    b"Port closing",
+    b"program shutdown",
+)
+"""What ser2net 4 puts into the stream of bytes on its own account (ser2net.yaml(5), and its program)."""
+_LONGEST_NOTICE = 1024
 
 
 @dataclass(frozen=True)
 class Frame:
-    """``data`` is what was on the line, marks included; ``body`` is the message between the marks.
+    """``data`` is what was on the line, marks included; ``body`` is the message in it.
 
-    ``problem`` says why it is not a whole frame; ``body`` is empty then.
+    ``problem`` says why it is no whole frame; ``body`` is empty then.
     """
 
     data: bytes
-    problem: str | None = None
+    kind: Kind
     body: bytes = b""
+    problem: str | None = None
 
 
 class Framer:
-    """Cuts the stream at its marks. How the bytes were divided over the calls makes no difference."""
+    """Cuts the stream of one link into frames. How the bytes were divided over the calls makes no difference.
 
-    def __init__(self, settings: FrameSettings) -> None:
+    ``controls`` are single bytes that mean something where they stand outside of frames (ENQ, ACK, NAK). ``notices``:
+    the far end is a serial server, whose own words between frames are no machine's.
+    """
+
+    def __init__(self, settings: FrameSettings, *, controls: bytes = b"", notices: bool = False) -> None:
         self._settings = settings
-        self._start = settings.start_bytes
-        self._end = settings.end_bytes
+        self._controls = re.compile(b"[" + re.escape(controls) + b"]") if controls else None
+        self._notices = notices
         self._buffer = bytearray()
-        self._searched = 0
-        self._in_rest = False
-        """The beginning of what is in the buffer went out with an overlong frame."""
-
-    def feed(self, data: bytes) -> list[Frame]:
-        """Take bytes; return the frames they finish."""
-        self._buffer += data
-        frames: list[Frame] = []
-        while True:
-            at = self._buffer.find(self._end, self._searched, self._settings.max_length)
-            if at >= 0:
-                frames += self._finished(self._take(at + len(self._end)))
-            elif len(self._buffer) >= self._settings.max_length:
-                frames.append(self._overlong())
-            else:
-                self._searched = max(0, len(self._buffer) - len(self._end) + 1)
-                return frames
-
-    def flush(self, reason: str) -> list[Frame]:
-        """Give up on the frame under way: what there is of it comes out with a problem that names the reason."""
-        self._in_rest = False
-        if not self._buffer:
-            return []
-        end = self._settings.end
-        problem = f"frame not finished ({reason}); if the machine sends it whole, check frame.end, now {end!r}"
-        return [Frame(self._take(len(self._buffer)), problem)]
+        self._cutter = cutter_of(settings)
+        self._midway = False
+        self._is_begun = False
+        self._is_greeted = notices and settings.is_marked
+        """Line ends that come now belong to the serial server's words, or stand at the begin of its connection."""
 
     @property
     def pending(self) -> bool:
-        """Whether a frame is under way."""
-        return bool(self._buffer) or self._in_rest
+        """Whether something has come that is in no frame yet."""
+        return bool(self._buffer)
 
-    def _finished(self, data: bytes) -> list[Frame]:
-        begins = data.rfind(self._start, 0, len(data) - len(self._end)) if self._start else 0
-        whole_from = len(data) if begins < 0 or (not self._start and self._in_rest) else begins
+    def feed(self, data: bytes, *, midway: bool = False) -> list[Frame]:
+        """Take bytes; return the frames they finish.
+
+        ``midway``: they came so soon after the port was opened that the begin of their frame may not have been heard.
+        """
+        self._buffer += data
+        self._midway = self._midway or (midway and not self._is_begun)
+        return self._cut(silent=False)
+
+    def silence(self, reason: str) -> list[Frame]:
+        """The line fell silent: what there is comes out, an unfinished frame with a problem that names the reason."""
+        frames = self._cut(silent=True)
+        settings = self._settings
+        hint = (
+            f"; if the machine sends it whole, check frame.end, now {settings.end_mark!r}" if settings.is_marked else ""
+        )
+        return [
+            Frame(frame.data, frame.kind, problem=f"frame not finished ({reason}){hint}")
+            if frame.kind == "broken" and not frame.problem
+            else frame
+            for frame in frames
+        ]
+
+    def _cut(self, *, silent: bool) -> list[Frame]:
         frames: list[Frame] = []
-        if whole_from > 0:
-            problem = "the rest of a frame that was too long" if self._in_rest else self._noise()
-            frames.append(Frame(data[:whole_from], problem))
-        if whole_from < len(data):
-            whole = data[whole_from:]
-            frames.append(Frame(whole, body=whole.removeprefix(self._start).removesuffix(self._end)))
-        self._in_rest = False
+        while self._buffer:
+            cut = self._between(silent=silent) if self._cutter.between else None
+            if cut is not None:
+                self._cutter = cutter_of(self._settings)
+            elif self._awaits_notice(silent=silent):
+                break
+            else:
+                if self._midway:
+                    self._cutter.began_midway()
+                self._midway, self._is_begun = False, True
+                cut = self._cutter.cut(self._buffer, silent=silent)
+            if cut is None:
+                break
+            frames.append(Frame(bytes(self._buffer[: cut.size]), cut.kind, cut.message, cut.problem))
+            del self._buffer[: cut.size]
         return frames
 
-    def _overlong(self) -> Frame:
-        # The last bytes may be the beginning of an end mark: they stay.
-        size = self._settings.max_length - len(self._end) + 1
-        begins = self._buffer.rfind(self._start, 1, size) if self._start else -1
-        if begins > 0:
-            problem = "the rest of a frame that was too long" if self._in_rest else self._noise()
-            self._in_rest = False
-            return Frame(self._take(begins), problem)
-        self._in_rest = True
-        limit = self._settings.max_length
-        problem = f"frame longer than frame.max_length, {limit} bytes: check frame.end and connect.baudrate"
-        return Frame(self._take(size), problem)
+    def _between(self, *, silent: bool) -> Cut | None:
+        """What stands before the next frame and is not the machine's message."""
+        if self._notices and (notice := self._notice(silent=silent)):
+            return notice
+        if self._controls is None:
+            return None
+        start = self._settings.start_bytes
+        first = self._buffer.find(start) if start else 0
+        match = self._controls.search(self._buffer, 0, first if first > 0 else len(self._buffer) if first < 0 else 1)
+        if match is None or (start and self._buffer.startswith(start)):
+            return None
+        if match.start() > 0:
+            return Cut(match.start(), "noise", problem="bytes outside a frame")
+        return Cut(1, "control")
 
-    def _noise(self) -> str:
-        return f"bytes outside a frame: frame.start, now {self._settings.start!r}, was missing or came too late"
+    def _notice(self, *, silent: bool) -> Cut | None:
+        """A serial server's own words, with the line ends around them."""
+        text = self._buffer.lstrip(b"\r\n")
+        if text.startswith(_NOTICES):
+            end = self._buffer.find(b"\n", len(self._buffer) - len(text))
+            if end < 0 and not silent and len(text) <= _LONGEST_NOTICE:
+                return None
+            self._is_greeted = True
+            return Cut(end + 1 if end >= 0 else len(self._buffer), "notice")
+        if self._is_greeted and len(text) < len(self._buffer):
+            return Cut(len(self._buffer) - len(text), "notice")
+        if text and not self._awaits_notice(silent=silent):
+            self._is_greeted = False
+        return None
 
-    def _take(self, size: int) -> bytes:
-        data = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        self._searched = 0
-        return data
+    def _awaits_notice(self, *, silent: bool) -> bool:
+        """Whether the buffer may be the begin of a notice, so that more has to be seen first."""
+        if not self._notices or silent or not self._cutter.between:
+            return False
+        text = bytes(self._buffer.lstrip(b"\r\n"))
+        if text.startswith(_NOTICES):
+            return True
+        return any(notice.startswith(text) for notice in _NOTICES) and (text != b"" or self._settings.is_marked)

@@ -6,8 +6,6 @@ read, and an open that is given up half-way still closes what it opened.
 
 import asyncio
 import contextlib
-import errno
-import termios
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -15,12 +13,13 @@ from datetime import UTC, datetime
 
 import serial
 
-from contracts.errors import LinkError, SetupError
 from drivers.serial.framing import Frame, Framer
-from drivers.serial.settings import SerialConnect, SerialSettings
+from drivers.serial.settings import SerialSettings
 
 _POLL_S = 0.1
 """How often the reader looks whether it should end, and whether the line fell silent."""
+_MIDWAY_S = 0.02
+"""What comes within this time of opening may have begun before it."""
 _WRITE_TIMEOUT_S = 5.0
 _BACKLOG = 1000
 """Frames nobody took yet; with this many the reader stops reading, so that flow control can hold the machine."""
@@ -47,7 +46,16 @@ class Line:
         self._stop = threading.Event()
         self._port: serial.Serial | None = None
         self._using_port = threading.Lock()
+        self._writing = asyncio.Lock()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._heard_at = time.monotonic()
+        self._is_pending = False
+        self._is_written = False
+
+    @property
+    def silent_s(self) -> float:
+        """How long nothing has come; 0 while a frame is under way."""
+        return 0.0 if self._is_pending else time.monotonic() - self._heard_at
 
     async def opened(self) -> None:
         """Open the port and begin to read. Raises what pyserial raises: OSError, ValueError or termios.error."""
@@ -56,7 +64,8 @@ class Line:
 
     async def write(self, data: bytes) -> None:
         """Send it all. Raises OSError."""
-        await asyncio.to_thread(self._write, data)
+        async with self._writing:  # the threads of a pool would take turns as they like
+            await asyncio.to_thread(self._write, data)
 
     async def close(self) -> None:
         """End the thread; the port is free afterwards. Never raises."""
@@ -69,6 +78,7 @@ class Line:
         with self._using_port:
             if self._port is None:
                 raise serial.PortNotOpenError
+            self._is_written = True
             self._port.write(data)
 
     def _run(self) -> None:
@@ -90,25 +100,30 @@ class Line:
             self._tell(self._report_end, error)
 
     def _listen(self, port: serial.Serial) -> None:
-        framer = Framer(self._settings.frame)
-        timeout_s = self._settings.frame.timeout
-        heard = time.monotonic()
+        settings = self._settings
+        controls = settings.handshake.controls if settings.handshake is not None else b""
+        framer = Framer(settings.frame, controls=controls, notices=settings.connect.url is not None)
+        silence_s = settings.frame.idle or settings.frame.timeout
+        opened = self._heard_at = time.monotonic()
         reason = "the station closed the port"
         try:
             while not self._stop.is_set():
                 if first := port.read(1):
-                    self._hand_on(framer.feed(first))
+                    self._is_pending = True
+                    self._heard_at = time.monotonic()
+                    unasked = self._heard_at - opened < _MIDWAY_S and not self._is_written
+                    self._hand_on(framer.feed(first, midway=unasked))
                     self._hand_on(framer.feed(port.read(port.in_waiting)))
-                    heard = time.monotonic()
-                elif framer.pending and time.monotonic() - heard >= timeout_s:
-                    self._hand_on(framer.flush(f"silence for {timeout_s:g} s"))
+                elif framer.pending and time.monotonic() - self._heard_at >= silence_s:
+                    self._hand_on(framer.silence(f"silence for {silence_s:g} s"))
+                self._is_pending = framer.pending
                 while self._backlog() >= _BACKLOG and not self._stop.wait(_POLL_S):
-                    heard = time.monotonic()
+                    self._heard_at = time.monotonic()
         except OSError:
             reason = "the link was lost in the middle of it"
             raise
         finally:
-            self._hand_on(framer.flush(reason))
+            self._hand_on(framer.silence(reason))
 
     def _hand_on(self, frames: Iterable[Frame]) -> None:
         for frame in frames:
@@ -141,7 +156,12 @@ def _open(settings: SerialSettings) -> serial.Serial:
     port.stopbits = connect.stopbits
     port.xonxoff = connect.flow_control == "xonxoff"
     port.rtscts = connect.flow_control == "rtscts"
-    port.timeout = min(_POLL_S, settings.frame.timeout)
+    port.dsrdtr = connect.flow_control == "dsrdtr"
+    if connect.dtr is not None:
+        port.dtr = connect.dtr
+    if connect.rts is not None:
+        port.rts = connect.rts
+    port.timeout = min(_POLL_S, settings.frame.idle or settings.frame.timeout)
     if not connect.address.startswith("rfc2217:"):  # pyserial has no write timeout there
         port.write_timeout = _WRITE_TIMEOUT_S
     if connect.port is not None:
@@ -157,36 +177,3 @@ def _close(port: serial.Serial) -> None:
         port.close()
     if connection is not None:
         connection.close()
-
-
-def open_error(error: Exception, machine: str, connect: SerialConnect) -> LinkError | SetupError:
-    """What a failure to open means: try again, or have someone change something."""
-    where = f"machine {machine}: serial port {connect.address}"
-    if connect.url is not None:
-        return LinkError(f"{where} cannot be reached: {error}; check host and port, and that the serial server is on")
-    cause = error.__context__ if isinstance(error.__context__, termios.error) else error
-    code = cause.args[0] if cause.args else None
-    if code in (errno.EACCES, errno.EPERM):
-        return SetupError(
-            f"{where} may not be used: permission denied; add the agent's user to the group dialout "
-            "(usermod -aG dialout USER) and start the agent again"
-        )
-    if code in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
-        return LinkError(
-            f"{where} is not there: check that the adapter is plugged in and that connect.port is right; "
-            "ls -l /dev/serial/by-id shows the ports there are"
-        )
-    if code in (errno.EAGAIN, errno.EBUSY):
-        return LinkError(
-            f"{where} is in use: close the other program on it, or give each machine a port of its own (connect.port)"
-        )
-    if code in (errno.ENOTTY, errno.EISDIR, errno.EINVAL) or isinstance(error, ValueError):
-        return SetupError(f"{where} is no serial port, or cannot work with these line settings: {error}; check connect")
-    return LinkError(f"{where} cannot be opened: {error}")
-
-
-def lost_error(error: Exception, machine: str, connect: SerialConnect) -> LinkError:
-    """The link of an open port broke."""
-    return LinkError(
-        f"machine {machine}: serial port {connect.address} was lost: {error}; check the cable and the adapter"
-    )

@@ -1,15 +1,24 @@
-"""Settings of a serial machine: the port, how a frame looks, and which part of it each point is."""
+"""Settings of a serial machine: where it is, how its frames look, what they mean, and what is said to it."""
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from contracts.duration import Duration
-from drivers.base import Strict
+from drivers.base import JOB_NAMES, Strict
 from drivers.fields.examples import check_examples
 from drivers.fields.settings import FieldSettings
-from drivers.fields.spelling import Mark
-from drivers.template import Template, names_in
+from drivers.ports import unstable
+from drivers.serial.frame_settings import FrameSettings
+from drivers.serial.talk_settings import (
+    AcknowledgeSettings,
+    Exchange,
+    HandshakeSettings,
+    KeepAliveSettings,
+    RequestSettings,
+    TriggerSettings,
+)
+from drivers.template import names_in
 
 
 class SerialConnect(Strict):
@@ -27,8 +36,12 @@ class SerialConnect(Strict):
     """None, even, odd, mark or space."""
     stopbits: Literal[1, 2] = 1
     """Stop bits of a character."""
-    flow_control: Literal["none", "xonxoff", "rtscts"] = "none"
-    """Who may hold back the sender: nobody, XON/XOFF characters, or the RTS/CTS lines."""
+    flow_control: Literal["none", "xonxoff", "rtscts", "dsrdtr"] = "none"
+    """Who may hold back the sender: nobody, XON/XOFF characters, or a pair of lines."""
+    dtr: bool | None = None
+    """Level of the DTR line; by default as the system sets it. Some devices are powered or reset by it."""
+    rts: bool | None = None
+    """Level of the RTS line."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -42,59 +55,92 @@ class SerialConnect(Strict):
         return self.port or self.url or ""
 
 
-class FrameSettings(Strict):
-    """How one message is told from the next. ``max_length`` counts bytes, the marks included."""
-
-    end: Annotated[Mark, Field(min_length=1)] = "\r\n"
-    """The bytes that end a frame."""
-    start: Mark = ""
-    """Where it is given, everything before it is noise, and it never occurs inside a frame."""
-    max_length: Annotated[int, Field(ge=1, le=1_048_576)] = 4096
-    """Bytes of the longest frame, marks included; what is longer is noise."""
-    timeout: Annotated[Duration, Field(gt=0)] = 1.0
-    """Silence on the line after which an unfinished frame is reported as it is, with a problem."""
-
-    @model_validator(mode="after")
-    def _can_be_told_apart(self) -> Self:
-        if self.start and (self.start in self.end or self.end in self.start):
-            raise ValueError("start and end must differ, and neither may contain the other")
-        if self.max_length <= len(self.start) + len(self.end):
-            raise ValueError("max_length leaves no room between start and end")
-        return self
-
-    @property
-    def start_bytes(self) -> bytes:
-        """``start`` as it goes over the line."""
-        return self.start.encode("latin-1")
-
-    @property
-    def end_bytes(self) -> bytes:
-        """``end`` as it goes over the line."""
-        return self.end.encode("latin-1")
-
-
-class SerialAcknowledge(Strict):
-    """What the machine is told when its result is kept; ``{cycle_key}`` and the names of points are filled in."""
-
-    send: Annotated[Template, Field(min_length=1)]
-    """The text that is sent, line end included."""
-
-
 class SerialSettings(FieldSettings):
-    """A machine on a serial line that sends one frame per result."""
+    """A machine on a serial line: it speaks by itself, or is asked."""
 
     connect: SerialConnect
     frame: FrameSettings = FrameSettings()
-    acknowledge: SerialAcknowledge | None = None
+    """How one message is told from the next."""
+    on_open: Annotated[tuple[Exchange, ...], Field(strict=False, max_length=20)] = ()
+    """Said once the line is open, one after the other: what starts or arms the machine."""
+    request: RequestSettings | None = None
+    """Without it the machine speaks by itself."""
+    trigger: TriggerSettings | None = None
+    """Without it every answer to ``request.every`` is a result."""
+    keep_alive: KeepAliveSettings | None = None
+    """For machines that would hang up, and lines where nobody notices that the far end is gone."""
+    handshake: HandshakeSettings | None = None
+    """For machines that send and take every frame with ENQ, ACK and NAK."""
+    acknowledge: AcknowledgeSettings | None = None
+    """For machines that are told when their result is kept, and send it again until then."""
+
+    @property
+    def encoding(self) -> str:
+        """How the texts of the settings become bytes; in a binary protocol one character is one byte."""
+        return self.message.encoding if self.message.is_text else "latin-1"
+
+    def referenced_points(self) -> Mapping[str, str]:
+        return {} if self.trigger is None else {"trigger.point": self.trigger.point}
+
+    @property
+    def longest_job_s(self) -> float | None:
+        """See ProtocolSettings.longest_job_s: every question asked as often as may be, its silences included."""
+        if self.request is None or not self.request.is_on_demand:
+            return None
+        control_s = 2 * self.handshake.timeout if self.handshake is not None else 0.0
+        return sum(one.longest_s + (one.retries + 1) * control_s for one in self.request.exchanges)
+
+    def warnings(self) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        if self.connect.port is not None and (why := unstable(self.connect.port)):
+            found["connect.port"] = why
+        if self.frame.idle is not None and self.frame.checksum is None:
+            found["frame.idle"] = (
+                "a message that is interrupted for longer than this looks like two whole ones; give the machine an end "
+                "mark or a checksum, if it has one"
+            )
+        return found
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         check_examples(self)
         if self.acknowledge is not None:
-            unknown = names_in(self.acknowledge.send) - {"cycle_key", *self.points}
-            if unknown:
-                raise ValueError(
-                    f"acknowledge.send: {', '.join(sorted(unknown))} is no point; there are cycle_key and "
-                    + ", ".join(self.points)
-                )
+            self._check_names("acknowledge.send", self.acknowledge.send, ["cycle_key", *self.points])
+        for place, exchange in enumerate(self.on_open):
+            self._check_exchange(f"on_open.{place}", exchange, [])
+        if self.keep_alive is not None:
+            self._check_exchange("keep_alive", self.keep_alive, [])
+        self._check_request()
+        if self.handshake is not None:
+            if not self.frame.start or self.frame.start[:1] in self.handshake.controls.decode("latin-1"):
+                raise ValueError("handshake: needs frames with a start mark, so that its bytes stand between them")
+            if self.acknowledge is not None:
+                raise ValueError("acknowledge: the handshake's accept acknowledges; give one of them")
         return self
+
+    def _check_request(self) -> None:
+        request = self.request
+        if self.trigger is not None and (request is None or request.every is None):
+            raise ValueError("trigger: only a machine that is asked at an interval (request.every) has one")
+        if request is None:
+            return
+        if request.after is not None and request.after not in self.kinds:
+            known = ", ".join(self.kinds) or "no kinds"
+            raise ValueError(f"request.after: unknown kind {request.after}; there are {known}")
+        known_names = list(self.points) if request.after is not None else JOB_NAMES if request.is_on_demand else []
+        for place, exchange in enumerate(request.exchanges):
+            self._check_exchange(f"request.steps.{place}" if request.steps else "request", exchange, known_names)
+
+    def _check_exchange(self, where: str, exchange: Exchange, names: Iterable[str]) -> None:
+        if exchange.send is not None:
+            self._check_names(f"{where}.send", exchange.send, names)
+        if self.request is None and exchange.expect == "message" and exchange.answer is None:
+            raise ValueError(f"{where}.answer: needed, so that the answer and what the machine says itself differ")
+        if exchange.expect == "accept" and self.handshake is None:
+            raise ValueError(f"{where}.expect: accept is a byte of the handshake, and there is none")
+
+    def _check_names(self, where: str, text: str, known: Iterable[str]) -> None:
+        unknown = names_in(text) - set(known)
+        if unknown:
+            there_are = f"there are {', '.join(known)}" if known else "it is not known whom the answer is for"
+            raise ValueError(f"{where}: {', '.join(sorted(unknown))} is no name for this text; {there_are}")

@@ -1,20 +1,25 @@
-"""A machine made of software on a serial line: it sends its result again until the station has acknowledged it."""
+"""A machine made of software on a serial line: it speaks, or answers, as its settings say, and can misbehave."""
 
 import asyncio
-import contextlib
-import os
-import tty
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from contracts.measurement import Scalar
 from drivers.base import Fault, RawValue
-from drivers.cable import PtyCable
 from drivers.fields.build import built
+from drivers.fields.messages import kind_of
+from drivers.serial.building import frame_of
+from drivers.serial.far_end import FarEnd
+from drivers.serial.recognizing import Heard, Recognizer
 from drivers.serial.settings import SerialSettings
+from drivers.serial.talk_settings import Exchange
 from drivers.template import as_text, render
 
-_CHUNK = 4096
+_LATE = 1.5
+"""Times of what the station waits."""
+_NOISE = bytes([0x00, 0xFF, 0x00, 0xF5, 0x7F, 0xFE])
+"""Bytes that are no text in any usual encoding."""
+_NOT_READY = b"-"
 
 
 class SerialSimulator:
@@ -24,126 +29,267 @@ class SerialSimulator:
     ``/dev/serial/by-id/...`` is.
     """
 
-    faults: frozenset[Fault] = frozenset()
-
     def __init__(self, machine: str, settings: SerialSettings, resend: float = 1.0, link: Path | None = None) -> None:
         self._machine = machine
         self._settings = settings
         self._resend_s = resend
-        self._cable = PtyCable(link_a=link) if settings.connect.url is None else None
-        self._end: int | None = None
-        self._server: asyncio.Server | None = None
-        self._stations: set[asyncio.StreamWriter] = set()
-        self._listening: set[asyncio.Task[None]] = set()
+        self.far_end = FarEnd(self._take, cable=settings.connect.url is None, link=link)
+        self._recognizer = Recognizer(settings)
         self._values: dict[str, RawValue | None] = {}
+        self._has_result = False
         self._heard = bytearray()
+        self._controls: asyncio.Queue[str] = asyncio.Queue()
+        self._asked: asyncio.Queue[Exchange] = asyncio.Queue()
         self._changed = asyncio.Event()
+        self._answered = asyncio.Event()
+        self._answering: asyncio.Task[None] | None = None
+        self._coming: set[Fault] = set()
+        self._sending = asyncio.Lock()
+        faults = {Fault.DROP_LINK, Fault.NOISE, Fault.TEAR}
+        self.faults = frozenset(faults | {Fault.ANSWER_LATE} if settings.request is not None else faults)
 
     async def start(self) -> Mapping[str, str | int]:
-        """See Simulator.start."""
-        if self._cable is not None:
-            self.plug()
-            return {"connect.port": self._cable.a}
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        return {"connect.url": f"socket://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"}
+        """See Simulator.start. Raises ValueError where the settings do not say what such a machine answers."""
+        request = self._settings.request
+        said = [*self._settings.on_open, *(request.exchanges[:-1] if request is not None else ())]
+        said += [self._settings.keep_alive] if self._settings.keep_alive is not None else []
+        for exchange in said:
+            if exchange.expect == "message" and exchange.example is None:
+                raise ValueError(
+                    f"machine {self._machine}: {exchange.send!r}: what the machine answers is not known; give example"
+                )
+        if self._settings.trigger is not None:
+            self._values = {name: _nothing(point.type) for name, point in self._settings.points.items()}
+            self._has_result = True
+        self._answering = asyncio.create_task(self._answer())
+        return await self.far_end.start()
 
     async def cycle(self, values: Mapping[str, RawValue | None], cycle_key: Scalar | None) -> None:
-        """Send one frame; with ``acknowledge`` in the settings send it again and again until the text arrives.
+        """Make one result. One that is asked for is kept until it is; one that is acknowledged is sent until then.
 
-        Raises ValueError for values the message format cannot carry.
+        Raises ValueError for values the message cannot carry.
         """
         self._values.update(values)
-        frame = self.frame(self._values)
+        frames = self.frames(self._values)
         awaited = self._awaited(cycle_key)
         self._heard.clear()
-        self.send(frame)
+        self._has_result = True
+        self._answered = asyncio.Event()
+        request = self._settings.request
+        if request is None and self._settings.handshake is not None:
+            await self._hand_over(frames)
+        elif request is None:
+            await self._transmit(frames)
         while awaited is not None and awaited not in self._heard:
             self._changed.clear()
             try:
                 await asyncio.wait_for(self._changed.wait(), self._resend_s)
             except TimeoutError:
-                self.send(frame)
+                if request is None:
+                    await self._transmit(frames)
+        if request is not None and awaited is None:
+            await self._fetched(request.after)
+        if self._settings.trigger is None:
+            self._has_result = False
 
-    def frame(self, values: Mapping[str, RawValue | None]) -> bytes:
-        """What the machine sends for these values. Raises ValueError for what the message cannot carry."""
-        marks = self._settings.frame
-        return marks.start_bytes + built(values, self._settings) + marks.end_bytes
+    def frames(self, values: Mapping[str, RawValue | None]) -> list[bytes]:
+        """What the machine sends for these values: one frame, or those of one result in their order.
+
+        A list in a part comes one value in each. Raises ValueError for what a message cannot carry.
+        """
+        if not self._settings.kinds:
+            return [self._frame(values, None)]
+        frames: list[bytes] = []
+        request = self._settings.request
+        for kind, rule in self._settings.kinds.items():
+            if rule.role in ("ignore", "empty") or (request is not None and kind == request.after):
+                continue
+            own = {n: values.get(n) for n, p in self._settings.points.items() if kind in self._settings.kinds_of(p)}
+            if rule.role == "result" and own and all(value is None for value in own.values()):
+                continue
+            rows = max((len(v) for v in own.values() if isinstance(v, list)), default=1) if rule.role == "part" else 1
+            for row in range(rows):
+                frames.append(
+                    self._frame({n: _row(v, row) if rule.role == "part" else v for n, v in own.items()}, kind)
+                )
+            if rule.role == "result":
+                break
+        return frames
 
     def send(self, data: bytes) -> None:
-        """Put bytes on the line as they are. With nobody at the other end they are lost, as on a real line."""
-        for station in self._stations:
-            station.write(data)
-        if self._end is not None:
-            with contextlib.suppress(OSError):
-                os.write(self._end, data)
+        """Put bytes on the line as they are."""
+        self.far_end.send(data)
 
     def plug(self) -> None:
-        """Put the cable in (again). Only for a simulator with a cable."""
-        if self._cable is None or self._end is not None:
-            return
-        self._cable.plug()
-        self._end = os.open(self._cable.b, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-        tty.setraw(self._end)
-        asyncio.get_running_loop().add_reader(self._end, self._readable, self._end)
+        """Put the cable in (again)."""
+        self.far_end.plug()
 
     def unplug(self) -> None:
         """Pull the cable out: the station's port vanishes."""
-        if self._cable is None or self._end is None:
-            return
-        end, self._end = self._end, None
-        asyncio.get_running_loop().remove_reader(end)
-        os.close(end)
-        self._cable.unplug()
+        self.far_end.unplug()
 
     async def misbehave(self, fault: Fault) -> None:
         """See Simulator.misbehave."""
-        raise ValueError(f"machine {self._machine}: {fault} is no fault of this machine")
+        if fault not in self.faults:
+            raise ValueError(f"machine {self._machine}: {fault} is no fault of this machine")
+        if fault is Fault.DROP_LINK:
+            self.far_end.drop()
+        else:
+            self._coming.add(fault)
 
     async def stop(self) -> None:
         """See Simulator.stop."""
-        self.unplug()
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        listening = list(self._listening)
-        for task in listening:
-            task.cancel()
-        await asyncio.gather(*listening, return_exceptions=True)
+        if self._answering is not None:
+            self._answering.cancel()
+            await asyncio.gather(self._answering, return_exceptions=True)
+        await self.far_end.stop()
+
+    # -- sending -----------------------------------------------------------------------------------------------------
+
+    def _frame(self, values: Mapping[str, RawValue | None], kind: str | None) -> bytes:
+        message = built(values, self._settings, kind)
+        if kind is not None and kind_of(message, self._settings) != kind:
+            raise ValueError(f"kind {kind}: {message!r} does not match it; give kinds.{kind}.message.example")
+        return frame_of(message, self._settings.frame)
+
+    async def _transmit(self, frames: Sequence[bytes]) -> None:
+        frame_settings = self._settings.frame
+        async with self._sending:
+            for frame in frames:
+                if Fault.NOISE in self._coming:
+                    self._coming.discard(Fault.NOISE)
+                    self.send(_noise(self._settings))
+                    if not frame_settings.start and not frame_settings.is_marked:
+                        await asyncio.sleep(_LATE * (frame_settings.idle or frame_settings.timeout))
+                if Fault.TEAR in self._coming:
+                    self._coming.discard(Fault.TEAR)
+                    self.send(frame[: len(frame) // 2])
+                    await asyncio.sleep(_LATE * (frame_settings.idle or frame_settings.timeout))
+                    self.send(frame[len(frame) // 2 :])
+                else:
+                    self.send(frame)
+                if frame_settings.idle is not None:
+                    await asyncio.sleep(_LATE * frame_settings.idle)
+
+    async def _fetched(self, trigger: str | None) -> None:
+        """Until the result was asked for; saying again and again that it is there, where the machine does that."""
+        while not self._answered.is_set():
+            if trigger is not None:
+                await self._transmit([self._frame(self._values, trigger)])
+            try:
+                await asyncio.wait_for(self._answered.wait(), self._resend_s if trigger is not None else None)
+            except TimeoutError:
+                continue
+
+    async def _hand_over(self, frames: Sequence[bytes]) -> None:
+        """Every frame until it is accepted, asking first where the handshake does."""
+        handshake = self._settings.handshake
+        assert handshake is not None
+        while not self._controls.empty():
+            self._controls.get_nowait()
+        for frame in frames:
+            while True:
+                if handshake.enquiry is not None:
+                    self.send(handshake.enquiry.encode("latin-1"))
+                    if await self._control() != handshake.accept:
+                        continue
+                await self._transmit([frame])
+                if await self._control() == handshake.accept:
+                    break
+        if handshake.end is not None:
+            self.send(handshake.end.encode("latin-1"))
+
+    async def _control(self) -> str | None:
+        try:
+            return await asyncio.wait_for(self._controls.get(), self._resend_s)
+        except TimeoutError:
+            return None
+
+    # -- hearing -----------------------------------------------------------------------------------------------------
+
+    def _take(self, data: bytes) -> None:
+        self._heard += data
+        self._changed.set()
+        for heard in self._recognizer.take(data):
+            self._obey(heard)
+
+    def _obey(self, heard: Heard) -> None:
+        handshake = self._settings.handshake
+        if heard.exchange is not None:
+            if handshake is not None:
+                self.send(handshake.accept.encode("latin-1"))
+            if self._is_meant(heard):
+                self._asked.put_nowait(heard.exchange)
+        elif handshake is not None and heard.control == handshake.enquiry:
+            self.send(handshake.accept.encode("latin-1"))
+        elif handshake is not None and heard.control in (handshake.accept, handshake.refuse):
+            self._controls.put_nowait(str(heard.control))
+
+    def _is_meant(self, heard: Heard) -> bool:
+        """Whether its own values were named: it has no answer for another unit."""
+        known = {n: as_text(v) for n, v in self._values.items() if v is not None and not isinstance(v, list)}
+        return all(known.get(name, text.decode()) == text.decode() for name, text in heard.names.items())
+
+    async def _answer(self) -> None:
+        """Answer what is asked, one after the other."""
+        request = self._settings.request
+        while True:
+            exchange = await self._asked.get()
+            if exchange.expect != "message":
+                continue
+            is_last = request is not None and exchange is request.exchanges[-1]
+            frames = self._result() if is_last else [frame_of(self._example(exchange), self._settings.frame)]
+            is_late = Fault.ANSWER_LATE in self._coming
+            if is_late:
+                self._coming.discard(Fault.ANSWER_LATE)
+                await asyncio.sleep(_LATE * exchange.timeout)
+            await self._transmit(frames)
+            if is_last and self._has_result and not is_late:
+                self._answered.set()
+
+    def _example(self, exchange: Exchange) -> bytes:
+        if exchange.until is not None and not self._has_result:
+            return _NOT_READY
+        return (exchange.example or "").encode(self._settings.encoding)
+
+    def _result(self) -> list[bytes]:
+        """The frames of the result there is. Without a new one what the machine says then, or the last one again."""
+        empty = [name for name, kind in self._settings.kinds.items() if kind.role == "empty"]
+        if empty and not self._has_result:
+            return [self._frame({}, empty[0])]
+        return self.frames(self._values) if self._values else []
 
     def _awaited(self, cycle_key: Scalar | None) -> bytes | None:
-        if self._settings.acknowledge is None:
+        acknowledge = self._settings.acknowledge
+        if acknowledge is None:
             return None
         known = {n: v for n, v in self._values.items() if v is not None and not isinstance(v, list)}
         if cycle_key is not None:
             known["cycle_key"] = cycle_key
         try:
-            text = render(self._settings.acknowledge.send, known, as_text)
+            text = render(acknowledge.send, known, as_text).encode(self._settings.encoding)
         except KeyError as missing:
             raise ValueError(
                 f"machine {self._machine}: the acknowledgement names {missing}, which has no value"
             ) from None
-        return text.encode(self._settings.message.encoding)
+        return frame_of(text, self._settings.frame) if acknowledge.framed else text
 
-    def _take(self, data: bytes) -> None:
-        self._heard += data
-        self._changed.set()
 
-    def _readable(self, end: int) -> None:
-        with contextlib.suppress(OSError):
-            self._take(os.read(end, _CHUNK))
+def _noise(settings: SerialSettings) -> bytes:
+    """Bytes that belong to no frame; a line without a start mark takes them for one, which holds no text."""
+    start = settings.frame.start_bytes
+    controls = settings.handshake.controls if settings.handshake is not None else b""
+    noise = bytes(byte for byte in _NOISE if byte not in start + controls + settings.frame.end_bytes)
+    return noise if start or not settings.frame.is_marked else noise + settings.frame.end_bytes
 
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._listen(reader, writer))
-        self._listening.add(task)
-        task.add_done_callback(self._listening.discard)
 
-    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._stations.add(writer)
-        try:
-            while data := await reader.read(_CHUNK):
-                self._take(data)
-        except OSError:
-            pass  # the station is gone; it comes back when it wants
-        finally:
-            self._stations.discard(writer)
-            writer.transport.abort()
+def _row(value: RawValue | None, row: int) -> RawValue | None:
+    if not isinstance(value, list):
+        return value
+    return value[row] if row < len(value) else None
+
+
+def _nothing(kind: str | None) -> Scalar:
+    if kind in (None, "string", "bytes"):
+        return ""
+    return False if kind == "boolean" else 0

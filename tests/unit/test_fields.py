@@ -364,11 +364,19 @@ def test_a_result_without_its_end_is_told_and_never_mixed_with_the_next() -> Non
     assert (values["serial"], wrong, raw) == (None, "result not finished: the link was lost", b"START,SN-1\n")
 
 
-def test_a_message_of_no_kind_is_told_in_a_result_of_its_own() -> None:
-    unknown, whole = gathered([b"START,SN-1", b"ERROR 5", b"END;r=OK"])
-    assert unknown[1] == "no kind of message matches (begin, step, alive, end)"
-    assert unknown[2] == b"ERROR 5\n"
-    assert whole[0]["serial"] == "SN-1"
+def test_a_message_of_no_kind_spoils_the_result_it_came_with() -> None:
+    """It may have been a part: the list of forces would be shorter than it was, and pass."""
+    spoilt, whole = gathered([b"START,SN-1", b"STEQ,1.5", b"END;r=OK", b"START,SN-2", b"END;r=OK"])
+    assert spoilt[1] == "no kind of message matches (begin, step, alive, end)"
+    assert spoilt[2] == b"START,SN-1\nSTEQ,1.5\nEND;r=OK\n"
+    assert set(spoilt[0].values()) == {None}
+    assert whole[0]["serial"] == "SN-2"
+
+
+def test_a_message_of_no_kind_is_a_result_of_its_own_where_results_have_no_parts() -> None:
+    rules = settings({"p": {"whole": True}}, {"format": "whole"}, {"good": {"match": "^OK"}})
+    (unknown,) = Gathering(rules).take(b"ERROR", b"ERROR\n")
+    assert (unknown.raw, unknown.problem) == (b"ERROR\n", "no kind of message matches (good)")
 
 
 def test_messages_without_an_end_are_given_up_before_they_fill_the_memory() -> None:

@@ -50,7 +50,7 @@ class ListenedSimulator(SerialSimulator):
 
     async def heard_by_a_station(self) -> None:
         """Returns once a station's connection has come through the relay."""
-        while not self._stations:
+        while not self.far_end.stations:
             await asyncio.sleep(0.001)
 
 
@@ -63,7 +63,7 @@ async def serial_cable_bench(tmp_path: Path) -> AsyncIterator[ResultBench]:
     simulator = SerialSimulator("tester", here, resend=RESEND_S, link=link)
 
     async def once(values: Mapping[str, RawValue]) -> None:
-        simulator.send(simulator.frame(values))
+        simulator.send(b"".join(simulator.frames(values)))
 
     async def cut() -> None:
         simulator.unplug()
@@ -101,7 +101,7 @@ async def serial_socket_bench(tmp_path: Path) -> AsyncIterator[ResultBench]:
 
             async def once(values: Mapping[str, RawValue]) -> None:
                 await simulator.heard_by_a_station()
-                simulator.send(simulator.frame(values))
+                simulator.send(b"".join(simulator.frames(values)))
 
             async with Relay(relay.host, relay.port) as closed:
                 await closed.cut()

@@ -1,0 +1,55 @@
+"""What is allowed in a settings file and likely to be regretted: told with its place, and no mistake."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from agent.cli import app
+from agent.settings import load
+from drivers.ports import unstable
+
+STATION = """\
+station: {id: P02-A, site: gimcheon, line: KR01, process: P02_LMA_ASSEMBLY}
+broker: {url: mqtt://127.0.0.1:1883}
+machines:
+  scanner:
+    protocol: serial
+    connect: {port: /dev/ttyUSB0}
+    frame: {idle: 20ms}
+    message: {format: whole}
+    points: {serial_number: {whole: true}}
+"""
+
+
+def test_check_warns_with_the_place_and_the_remedy_and_is_content(tmp_path: Path) -> None:
+    file = tmp_path / "station.yaml"
+    file.write_text(STATION, encoding="utf-8")
+
+    result = CliRunner().invoke(app, ["check", str(file)])
+
+    assert result.exit_code == 0
+    port, idle = result.stderr.splitlines()
+    assert port.startswith(f"{file}:6:21 machines.scanner.connect.port: warning: /dev/ttyUSB0 is given out")
+    assert "/dev/serial/by-id/" in port
+    assert idle.startswith(f"{file}:7:19 machines.scanner.frame.idle: warning: ")
+    assert "right; station P02-A" in result.stdout
+
+
+def test_a_lasting_name_is_no_warning(tmp_path: Path) -> None:
+    file = tmp_path / "station.yaml"
+    lasting = STATION.replace("/dev/ttyUSB0", "/dev/serial/by-id/usb-FTDI_A1").replace("{idle: 20ms}", '{end: "\\r"}')
+    file.write_text(lasting, encoding="utf-8")
+    assert load(file).warnings == ()
+
+
+@pytest.mark.parametrize("port", ["/dev/ttyUSB0", "/dev/ttyACM12"])
+def test_the_lasting_name_of_a_port_that_is_there_is_told(port: str, tmp_path: Path) -> None:
+    (tmp_path / "usb-FTDI_A1-if00-port0").symlink_to(port)
+    (tmp_path / "usb-other").symlink_to("/dev/ttyUSB7")
+    assert f"write {tmp_path}/usb-FTDI_A1-if00-port0" in str(unstable(port, tmp_path))
+
+
+@pytest.mark.parametrize("port", ["/dev/ttyS0", "/dev/ttyAMA0", "/dev/serial/by-id/usb-FTDI_A1", "/dev/scanner"])
+def test_ports_that_are_no_adapters_keep_their_names(port: str) -> None:
+    assert unstable(port) is None
