@@ -96,7 +96,7 @@ def _tell(report: Report, progress: Progress, again: str) -> None:
         progress.say(f"{count:>6} {kind:<20} {KINDS[kind].what}")
     progress.say(
         f"records {findings.records}, messages repeated {report.repeated_messages}, "
-        f"unreadable {len(findings.unreadable)}, quarantined {report.quarantined}, "
+        f"unreadable {len(findings.unreadable)}, quarantined {len(report.quarantined)}, disputed {findings.disputed}, "
         f"waiting {len(report.waiting)}, rows unlike a clean database {len(report.different)}"
     )
     progress.say(

@@ -5,8 +5,9 @@ import contextlib
 import json
 import resource
 import signal
+import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -15,7 +16,7 @@ from typing import Any
 from contracts.errors import LinkError
 from tests.chaos.history import Disturbance
 from tests.chaos.kept_running import KeptRunning
-from tests.chaos.line import Line
+from tests.chaos.line import Line, Station
 from tests.chaos.machines import Machine
 from tests.chaos.schedule import Fault, Kind
 from tests.support.relay import Relay
@@ -25,8 +26,13 @@ UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 LATE_S = 1.5
 HOURS = 12
 MESSAGES = 40
+DELIVERED_WITHIN_S = 300.0
 RECOVERS_WITHIN_S = 60.0
 """After something of a station is mended its agent has this long to look at its machines again."""
+
+
+class StuckError(Exception):
+    """The line does not come back although everything is mended. The text says what is missing."""
 
 
 class Breaking:
@@ -122,6 +128,8 @@ class Breaking:
                 await line.machines[fault.target].restart(fault.lasts_s)
             case Kind.MESSAGES_REPEATED:
                 await self._repeat_messages(fault)
+            case Kind.OUTBOX_COPIED:
+                await self._copy_outbox(fault)
 
     async def _break_database(self, fault: Fault) -> None:
         cluster = self._line.cluster
@@ -134,6 +142,19 @@ class Breaking:
             cluster.signal(signal.SIGSTOP)
             await asyncio.sleep(fault.lasts_s)
             cluster.signal(signal.SIGCONT)
+
+    async def _copy_outbox(self, fault: Fault) -> None:
+        """A copy works beside the original, then makes no more and delivers what it has."""
+        async with self._turns[fault.target]:  # the original's agent is ours meanwhile
+            copy = await self._line.copy(self._line.stations[fault.target])
+        holding = [machine for machine in copy.machines.values() if machine.holds]
+        for machine in holding:
+            machine.work()
+        await asyncio.sleep(fault.lasts_s)
+        await asyncio.gather(*(machine.finish() for machine in holding))
+        await delivered([copy])
+        for machine in copy.machines.values():
+            await machine.stop()
 
     async def _repeat_messages(self, fault: Fault) -> None:
         count = 1 + round(fault.strength * MESSAGES)
@@ -157,12 +178,34 @@ def _thing(fault: Fault) -> str:
             return f"cable of {fault.target}"
         case Kind.CENTRAL_CUT_OFF | Kind.CENTRAL_UNHEARD | Kind.CENTRAL_SLOW | Kind.CENTRAL_REORDERED:
             return f"cable of {fault.target}"
+        case Kind.OUTBOX_COPIED:
+            return f"copy of {fault.target}"
         case Kind.DISK_FULL:
             return f"disk of {fault.target}"
         case Kind.CLOCK_JUMPS | Kind.MESSAGES_REPEATED:
             return f"{fault.kind} {fault.target}"
         case _:
             return fault.target
+
+
+async def delivered(stations: Iterable[Station]) -> list[str]:
+    """Stop these agents as an administrator would; start again those that have not delivered everything, and so on.
+
+    Answers what central never committed. Raises StuckError for an agent that does not end as it should.
+    """
+    deadline = time.monotonic() + DELIVERED_WITHIN_S
+    while True:
+        waiting = []
+        for station in stations:
+            if (code := await station.agent.stop()) != 0:
+                raise StuckError(f"{station.agent.name} ended with {code} on SIGTERM")
+            if waits := sum(row.waits for row in await asyncio.to_thread(station.outbox)):
+                waiting.append(f"{station.name}: {waits} records")
+                await station.agent.start()
+                await station.is_ready()
+        if not waiting or time.monotonic() > deadline:
+            return waiting
+        await asyncio.sleep(2.0)  # what was started has to deliver before it is asked again
 
 
 async def _killed(program: KeptRunning, lasts_s: float) -> None:

@@ -2,15 +2,29 @@
 
 import json
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from central.store import Arrival, Store
-from central.store.tables import facts, process_data
+from central.store.quarantined import OTHER_CONTENT
+from central.store.tables import facts, process_data, quarantine
 from contracts.record import ProcessRecord, digest
+from contracts.topics import parse
 
 AT_ONCE = 200
+
+
+@dataclass(frozen=True)
+class OutboxRow:
+    """A record as a station has it, or as central has it in quarantine. ``waits``: central has not committed it."""
+
+    station: str
+    stream_id: str
+    seq: int
+    body: bytes
+    waits: bool = False
 
 
 def arrived(store: Store, serial_numbers: Collection[str]) -> set[str]:
@@ -27,15 +41,25 @@ def records_of(store: Store) -> list[ProcessRecord]:
         return [ProcessRecord.model_validate_json(text) for text in connection.execute(rows).scalars()]
 
 
-OutboxRow = tuple[str, str, int, bytes]
-"""Station, stream, number, record."""
+def disputed_in(store: Store) -> tuple[list[OutboxRow], list[str]]:
+    """What is in quarantine because a number was used twice, whole; and whatever else is in quarantine, in words."""
+    disputed, others = [], []
+    with store.database.reading() as connection:
+        for row in connection.execute(sa.select(quarantine)).mappings():
+            topic = parse(row["topic"])
+            if row["reason"] == OTHER_CONTENT and topic is not None:
+                body = bytes(row["payload"])
+                disputed.append(OutboxRow(topic[0].station, row["stream_id"], row["first_seq"], body))
+            else:
+                others.append(f"{row['topic']} {row['first_seq']}: {row['reason']}")
+    return disputed, others
 
 
 def differences(store: Store, outboxes: Iterable[OutboxRow], file: Path) -> list[str]:
     """What would be different in central's database, had everything come in order, once, and nothing ever failed.
 
-    The stations' outboxes are put into a new database (``file``), and both are compared in canonical rows. Every row
-    that is in one of them alone is told.
+    The stations' outboxes (and what was disputed: a copied outbox may number its record anew afterwards) are put into a
+    new database (``file``), and both are compared in canonical rows. Every row that is in one of them alone is told.
     """
     clean = Store(f"sqlite:///{file}")
     try:
@@ -62,7 +86,8 @@ def _arrivals(outboxes: Iterable[OutboxRow]) -> Iterable[Sequence[Arrival]]:
     rows = list(outboxes)
     for first in range(0, len(rows), AT_ONCE):
         arrivals = []
-        for station, stream_id, seq, body in rows[first : first + AT_ONCE]:
-            record = ProcessRecord.model_validate_json(body)
-            arrivals.append(Arrival(stream_id, "gimcheon", "KR01", station, [(seq, record, digest(record))]))
+        for row in rows[first : first + AT_ONCE]:
+            record = ProcessRecord.model_validate_json(row.body)
+            item = (row.seq, record, digest(record))
+            arrivals.append(Arrival(row.stream_id, "gimcheon", "KR01", row.station, [item]))
         yield arrivals

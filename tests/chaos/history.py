@@ -14,7 +14,8 @@ class Made:
 
     ``life`` counts the machine's restarts, ``key`` its results within a life. ``expected`` is the outcome, known from
     how the values were chosen and never computed by the code under test. ``ended``: the machine was switched off with
-    this result still unacknowledged; it may have been taken, or not.
+    this result still unacknowledged; it may have been taken, or not. ``copy`` is 0 for a station's own machine, else
+    the number of the copied outbox whose machine it is: a second one of the same name.
     """
 
     station: str
@@ -28,6 +29,7 @@ class Made:
     made_at_s: float
     acknowledged: bool = False
     ended: bool = False
+    copy: int = 0
 
 
 @dataclass
@@ -39,26 +41,36 @@ class Disturbance:
     to_s: float = float("inf")
 
 
+@dataclass(frozen=True)
+class Baseline:
+    """Where a machine's history begins: its life and counter, and the epoch its station counts by then."""
+
+    life: int = 0
+    key: int = 0
+    epoch: int = 0
+
+
 @dataclass
 class History:
-    """All of it, in the order it happened. ``baselines``: each machine's counter where its history begins.
+    """All of it, in the order it happened.
 
     A station takes what a machine shows at first as its baseline; which result that was nobody can see from outside.
-    So the history of a machine begins behind the first result that is seen to have arrived (``warm_up``).
+    So the history of a machine begins behind the first result that is seen to have arrived (``warm_up``), and
+    ``baselines`` says where that is. A copied outbox knows where the counter stood.
     """
 
     made: list[Made] = field(default_factory=list)
     disturbances: list[Disturbance] = field(default_factory=list)
-    baselines: dict[tuple[str, str], int] = field(default_factory=dict)
+    baselines: dict[tuple[str, str, int], Baseline] = field(default_factory=dict)
     warm_up: set[str] = field(default_factory=set)
 
     def begin_behind(self, arrived: Made) -> None:
         """The history of this result's machine begins behind it."""
-        mine = [one for one in self.made if (one.station, one.machine) == (arrived.station, arrived.machine)]
+        mine = [one for one in self.made if place(one) == place(arrived)]
         before = mine[: mine.index(arrived) + 1]
         self.warm_up |= {one.serial_number for one in before}
         self.made = [one for one in self.made if one.serial_number not in self.warm_up]
-        self.baselines[arrived.station, arrived.machine] = arrived.key
+        self.baselines[place(arrived)] = Baseline(arrived.life, arrived.key)
 
     def disturbed(self, station: str, from_s: float, to_s: float) -> bool:
         """True when something of this station was broken at any time in between."""
@@ -67,6 +79,11 @@ class History:
     def write(self, file: Path) -> None:
         """One JSON line for each result."""
         file.write_text("".join(json.dumps(asdict(one)) + "\n" for one in self.made), encoding="utf-8")
+
+
+def place(one: Made) -> tuple[str, str, int]:
+    """Which machine made a result."""
+    return one.station, one.machine, one.copy
 
 
 def values_of_a_cycle(random: Random) -> tuple[dict[str, Value], str]:

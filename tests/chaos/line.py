@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.settings import load
-from tests.chaos.history import History
+from tests.chaos.database import OutboxRow
+from tests.chaos.history import Baseline, History
 from tests.chaos.kept_running import KeptRunning
 from tests.chaos.machines import Clock, Machine
 from tests.chaos.mqtt_packets import is_publish, split
@@ -40,24 +41,42 @@ class Parts:
     ingestors: int = 1
 
 
-class Station:
-    """One agent with its machines, its clock and its own cable to the broker."""
+@dataclass(frozen=True)
+class Tools:
+    """What every station of a run is made with."""
 
-    def __init__(
-        self, file: Path, folder: Path, seed: int, history: History, clock: Clock, faketime: Path | None
-    ) -> None:
+    folder: Path
+    seed: int
+    history: History
+    clock: Clock
+    faketime: Path | None
+
+
+class Station:
+    """One agent with its machines, its clock and its own cable to the broker.
+
+    ``copy`` is the number of the copied outbox it runs on; 0 is the original.
+    """
+
+    def __init__(self, file: Path, tools: Tools, copy: int = 0) -> None:
         settings = load(file)
         self.id = settings.station.id
-        self.state_dir = folder / self.id
-        self.state_dir.mkdir()
-        self.clock_file = folder / f"{self.id}.clock"
+        self.name = f"{self.id}-copy-{copy}" if copy else self.id
+        self.state_dir = tools.folder / self.name
+        self.clock_file = tools.folder / f"{self.name}.clock"
         self.set_clock(0)
-        self.machines = [Machine(self.id, one, folder, seed, history, clock) for one in settings.machines.values()]
+        self.machines = {
+            name: Machine(self.id, one, tools.folder, tools.seed, tools.history, tools.clock, copy)
+            for name, one in settings.machines.items()
+        }
         self.to_broker: Relay
         self.disk: SmallDisk | None = None
-        self._file = file
+        self.file = file
         self.agent = KeptRunning(
-            f"{self.id} agent", self._command, _fake_clock(faketime, self.clock_file), folder / f"{self.id}-agent.log"
+            f"{self.name} agent",
+            self._command,
+            _fake_clock(tools.faketime, self.clock_file),
+            tools.folder / f"{self.name}-agent.log",
         )
 
     def set_clock(self, offset_s: int) -> None:
@@ -68,28 +87,36 @@ class Station:
 
     def _command(self) -> Sequence[str | Path]:
         settings = {"broker.url": f"mqtt://{self.to_broker.host}:{self.to_broker.port}", "state_dir": self.state_dir}
-        for machine in self.machines:
-            name = machine.name.removeprefix(f"{self.id}.")
+        for name, machine in self.machines.items():
             settings |= {f"machines.{name}.{key}": value for key, value in machine.reached_at.items()}
-        command: list[str | Path] = [sys.executable, "-m", "agent", "run", self._file]
+        command: list[str | Path] = [sys.executable, "-m", "agent", "run", self.file]
         for key, value in settings.items():
             command += ["--set", f"{key}={value}"]
         return command
 
     async def is_ready(self) -> None:
         """Return once every machine is connected. Raises AssertionError with the agent's words."""
-        for machine in self.machines:
-            name = machine.name.removeprefix(f"{self.id}.")
+        for name in self.machines:
             await self.agent.process.json(partial(_connected, name), timeout_s=READY_S)
 
-    def outbox(self) -> list[tuple[str, int, bytes, bool]]:
-        """Stream, number, record and whether it waits for central, of every row. The agent has ended."""
-        with contextlib.closing(sqlite3.connect(self.state_dir / "outbox.db")) as outbox:
+    def outbox(self) -> list[OutboxRow]:
+        """Every row of it. The agent has ended."""
+        with self._opened() as outbox:
             rows = outbox.execute(
                 "SELECT stream_id, seq, body, settled_at IS NULL FROM records JOIN streams ON streams.id = stream"
                 " ORDER BY stream, seq"
             )
-            return [(stream_id, seq, bytes(body), bool(waits)) for stream_id, seq, body, waits in rows]
+            return [OutboxRow(self.id, stream, seq, bytes(body), bool(waits)) for stream, seq, body, waits in rows]
+
+    def baseline(self, machine: str) -> Baseline:
+        """Where the outbox saw a machine's counter last. The agent has ended."""
+        with self._opened() as outbox:
+            query = "SELECT cycle_key, epoch FROM cursors WHERE machine = ?"
+            row = outbox.execute(query, (machine,)).fetchone() or (0, 0)
+            return Baseline(0, int(row[0]), int(row[1]))
+
+    def _opened(self) -> contextlib.closing[sqlite3.Connection]:
+        return contextlib.closing(sqlite3.connect(self.state_dir / "outbox.db"))
 
 
 class Line:
@@ -101,12 +128,11 @@ class Line:
         self.clock = Clock()
         self.history = History()
         self.faketime = find_faketime()
-        self.stations: dict[str, Station] = {
-            station.id: station
-            for file in sorted(STATIONS.glob("*.yaml"))
-            for station in [Station(file, folder, seed, self.history, self.clock, self.faketime)]
-        }
-        self.machines = {machine.name: machine for station in self.stations.values() for machine in station.machines}
+        self._tools = Tools(folder, seed, self.history, self.clock, self.faketime)
+        stations = [Station(file, self._tools) for file in sorted(STATIONS.glob("*.yaml"))]
+        self.stations = {station.id: station for station in stations}
+        self.copies: list[Station] = []
+        self.machines = {one.name: one for station in stations for one in station.machines.values()}
         self.ingestors: dict[str, KeptRunning] = {}
         self.from_broker: dict[str, Relay] = {}
         self.cluster: Cluster | None = None
@@ -123,16 +149,13 @@ class Line:
         self.database_url = await asyncio.to_thread(self._start_database)
         await self._start_central()
         for station in self.stations.values():
+            station.state_dir.mkdir()
             if station.id in SMALL_DISKS and can_mount():
                 station.disk = SmallDisk(station.state_dir)
                 station.disk.mount()
                 self._stack.callback(station.disk.unmount)
             station.to_broker = await self._relay()
-            for machine in station.machines:
-                await machine.start()
-                self._stack.push_async_callback(machine.stop)
-            await station.agent.start()
-            self._stack.push_async_callback(station.agent.kill)
+            await self._switch_on(station)
         self.repeater = Repeater("127.0.0.1", self.broker.port)
         self.repeater.start()
         self._stack.push_async_callback(self.repeater.stop)
@@ -158,9 +181,36 @@ class Line:
             "database": ["database"] if self.cluster is not None else [],
         }
 
+    async def copy(self, original: Station) -> Station:
+        """A second station of the same name, on a copy of the outbox as it is on the disk now, with its own machines.
+
+        The original's agent is killed for it, and started again.
+        """
+        station = Station(original.file, self._tools, copy=len(self.copies) + 1)
+        self.copies.append(station)
+        station.to_broker = original.to_broker
+        await original.agent.is_running()
+        await original.agent.kill()
+        station.state_dir.mkdir()
+        for file in original.state_dir.glob("outbox.db*"):
+            await asyncio.to_thread(shutil.copy2, file, station.state_dir)
+        await original.agent.start()
+        for name, machine in station.machines.items():
+            machine.begin_at(station.baseline(name))
+        await self._switch_on(station)
+        return station
+
+    async def _switch_on(self, station: Station) -> None:
+        for machine in station.machines.values():
+            await machine.start()
+            self._stack.push_async_callback(machine.stop)
+        await station.agent.start()
+        self._stack.push_async_callback(station.agent.kill)
+
     def everything_kept_running(self) -> list[KeptRunning]:
         """Agents and ingestors."""
-        return [*(station.agent for station in self.stations.values()), *self.ingestors.values()]
+        agents = [station.agent for station in (*self.stations.values(), *self.copies)]
+        return [*agents, *self.ingestors.values()]
 
     async def _relay(self) -> Relay:
         relay = Relay("127.0.0.1", self.broker.port, split=split, may_be_overtaken=is_publish)

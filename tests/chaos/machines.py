@@ -12,7 +12,7 @@ from drivers.modbus.simulator import ModbusSimulator
 from drivers.registry import protocols
 from drivers.serial.settings import SerialSettings
 from drivers.serial.simulator import SerialSimulator
-from tests.chaos.history import History, Made, values_of_a_cycle
+from tests.chaos.history import Baseline, History, Made, values_of_a_cycle
 from tests.support.relay import Relay
 
 HELD_PAUSE_S = (0.05, 0.4)
@@ -30,14 +30,22 @@ class Machine:
     """
 
     def __init__(
-        self, station: str, settings: MachineSettings, folder: Path, seed: int, history: History, clock: "Clock"
+        self,
+        station: str,
+        settings: MachineSettings,
+        folder: Path,
+        seed: int,
+        history: History,
+        clock: "Clock",
+        copy: int = 0,
     ) -> None:
         self.station = station
-        self.name = f"{station}.{settings.name}"
+        self.name = f"{station}.{settings.name}" + (f".{copy}" if copy else "")
         self.holds = getattr(settings.protocol_settings, "acknowledge", None) is not None
         self.reached_at: dict[str, str | int] = {}
         self.relay: Relay | None = None
         self._settings = settings
+        self._copy = copy
         self._link = folder / f"{self.name}.port"
         self._random = Random(f"{seed} {self.name}")
         self._history = history
@@ -61,6 +69,11 @@ class Machine:
     def last(self) -> Made | None:
         """The newest result."""
         return self._last
+
+    def begin_at(self, baseline: Baseline) -> None:
+        """Before the start: count on from here."""
+        self._history.baselines[self.station, self._settings.name, self._copy] = baseline
+        self._life, self._count = baseline.life, baseline.key
 
     async def start(self) -> None:
         """Switch it on, without any result yet."""
@@ -179,6 +192,7 @@ class Machine:
             temperature=float(values["temperature"]),
             expected=expected,
             made_at_s=self._clock.now(),
+            copy=self._copy,
         )
         if self._settings.protocol_settings.points["tof_i2c"].model_dump().get("holding_register") is not None:
             values["tof_i2c"] = int(values["tof_i2c"])

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from central.store import Store
 from contracts.errors import NeuroHubError
-from tests.chaos.breaking import Breaking
+from contracts.record import ProcessRecord
+from tests.chaos.breaking import Breaking, StuckError, delivered
 from tests.chaos.compare import Findings, compare
-from tests.chaos.database import OutboxRow, arrived, differences, records_of
+from tests.chaos.database import arrived, differences, disputed_in, records_of
 from tests.chaos.history import Made
 from tests.chaos.line import Line, Parts
 from tests.chaos.progress import Progress
@@ -20,10 +21,6 @@ from tests.chaos.small_disk import can_mount
 
 ARRIVES_WITHIN_S = 300.0
 """After everything is mended: until a result made from now on has arrived from every machine."""
-
-
-class StuckError(Exception):
-    """The line does not come back although everything is mended. The text says what is missing."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Report:
     waiting: list[str] = field(default_factory=list)
     different: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
-    quarantined: int = 0
+    quarantined: list[str] = field(default_factory=list)
     sent_again: int = 0
     repeated_messages: int = 0
     ended_by_themselves: list[str] = field(default_factory=list)
@@ -61,7 +58,7 @@ class Report:
             "waiting in an outbox": self.waiting,
             "different from a clean database": self.different,
             "stuck": self.stuck,
-            "in quarantine": [f"{self.quarantined} entries"] if self.quarantined else [],
+            "in quarantine": self.quarantined,
         }
         return {name: items for name, items in found.items() if items}
 
@@ -92,7 +89,6 @@ class Run:
         self._progress = progress
         self._line = Line(options.folder, options.parts, options.seed)
         self._breaking = Breaking(self._line, options.folder / "faults.jsonl")
-        self._outboxes: list[OutboxRow] = []
 
     async def run(self) -> Report:
         """All of it. Everything is stopped when this returns or raises."""
@@ -110,7 +106,7 @@ class Run:
                 self._progress.say("everything is mended; waiting for what is still on its way")
                 try:
                     await self._drain(store)
-                    report.waiting = await self._end(store)
+                    report.waiting = await delivered(line.stations.values())
                 except StuckError as error:
                     report.stuck.append(str(error))
             await self._stop_stations()
@@ -198,39 +194,20 @@ class Run:
         except NeuroHubError:
             return set()  # the database is away: asked again
 
-    async def _end(self, store: Store) -> list[str]:
-        """Stop the agents as an administrator would, and start again those that had not delivered everything yet.
-
-        Answers what central never committed.
-        """
-        deadline = time.monotonic() + ARRIVES_WITHIN_S
-        while True:
-            waiting = []
-            for station in self._line.stations.values():
-                if (code := await station.agent.stop()) != 0:
-                    raise StuckError(f"{station.agent.name} ended with {code} on SIGTERM")
-                rows = station.outbox()
-                if any(waits for _, _, _, waits in rows):
-                    waiting.append(f"{station.id}: {sum(waits for _, _, _, waits in rows)} records")
-                    await station.agent.start()
-                    await station.is_ready()
-            if not waiting or time.monotonic() > deadline:
-                return waiting
-            await asyncio.sleep(2.0)  # what was started has to deliver before it is asked again
-
     async def _stop_stations(self) -> None:
-        for station in self._line.stations.values():
-            await station.agent.kill()
-            rows = await asyncio.to_thread(station.outbox)
-            self._outboxes += [(station.id, stream_id, seq, body) for stream_id, seq, body, _ in rows]
-        for ingestor in self._line.ingestors.values():
-            await ingestor.kill()
+        for one in self._line.everything_kept_running():
+            await one.kill()
 
     def _compare(self, store: Store, report: Report) -> None:
         records = records_of(store)
-        report.findings = compare(self._line.history, records)
-        report.quarantined = store.counts().quarantined
-        report.different = differences(store, self._outboxes, self._options.folder / "clean.db")
+        disputed, report.quarantined = disputed_in(store)
+        if disputed and not self._line.copies:
+            report.quarantined.append(f"{len(disputed)} disputed records, and no outbox was ever copied")
+        history = self._line.history
+        report.findings = compare(history, records, [ProcessRecord.model_validate_json(one.body) for one in disputed])
+        stations = (*self._line.stations.values(), *self._line.copies)
+        facts = [row for station in stations for row in station.outbox()] + disputed
+        report.different = differences(store, facts, self._options.folder / "clean.db")
         text = "".join(record.model_dump_json(exclude_defaults=True) + "\n" for record in records)
         (self._options.folder / "records.jsonl").write_text(text, encoding="utf-8")
 

@@ -33,6 +33,7 @@ class Kind(StrEnum):
     MACHINE_SILENT = "machine_silent"
     MACHINE_RESTARTED = "machine_restarted"
     MESSAGES_REPEATED = "messages_repeated"
+    OUTBOX_COPIED = "outbox_copied"
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ KINDS: Mapping[Kind, About] = {
     Kind.MACHINE_SILENT: About("a machine's connection open, nothing passes", "networked machine", 0.2, 15.0),
     Kind.MACHINE_RESTARTED: About("a machine switched off and on: its counter begins at 0 again", "machine", 0.2, 5.0),
     Kind.MESSAGES_REPEATED: About("records messages published again by somebody, in any order", "broker", 0.0, 0.0),
+    Kind.OUTBOX_COPIED: About("a second agent of a station, on a copy of its outbox", "station", 3.0, 15.0),
 }
 
 

@@ -13,8 +13,8 @@ from contracts.criteria import Outcome
 from contracts.measurement import Measurement
 from contracts.record import ProcessRecord, canonical, digest
 from tests.chaos.compare import Findings, compare
-from tests.chaos.database import OutboxRow, arrived, differences, records_of
-from tests.chaos.history import Disturbance, History, Made
+from tests.chaos.database import OutboxRow, arrived, differences, disputed_in, records_of
+from tests.chaos.history import Baseline, Disturbance, History, Made
 from tests.support.records import NOON
 
 STREAM = "a" * 32
@@ -54,7 +54,7 @@ class Central:
     def deliver(self, *records: ProcessRecord) -> None:
         for record in records:
             seq = len(self.delivered) + 1
-            self.delivered.append((STATION, STREAM, seq, canonical(record)))
+            self.delivered.append(OutboxRow(STATION, STREAM, seq, canonical(record)))
             self.store.ingest([Arrival(STREAM, "gimcheon", "KR01", STATION, [(seq, record, digest(record))])])
 
     def tamper(self, statement: sa.Executable) -> None:
@@ -134,6 +134,22 @@ def test_a_verdict_changed_in_the_database_is_misjudged(central: Central) -> Non
 def test_a_record_that_says_something_else_is_changed(central: Central, change: dict[str, object]) -> None:
     central.deliver(*(recorded(one) for one in HELD[:2]), recorded(HELD[2]).model_copy(update=change))
     assert len(central.beside(History(HELD)).changed) == 1
+
+
+def test_what_two_outboxes_numbered_alike_is_in_quarantine_and_not_lost(central: Central) -> None:
+    twin = replace(made(2), serial_number="SN-twin-0-2", copy=1)
+    history = History([*HELD, twin], baselines={(STATION, "tester", 1): Baseline(0, 1)})
+    central.deliver(*map(recorded, HELD))
+    other = recorded(twin)
+    central.store.ingest([Arrival(STREAM, "gimcheon", "KR01", STATION, [(2, other, digest(other))])])
+    disputed, others = disputed_in(central.store)
+    assert not others
+    found = compare(history, records_of(central.store), [ProcessRecord.model_validate_json(x.body) for x in disputed])
+    assert not found.wrong
+    assert found.disputed == 2
+    central.delivered += disputed
+    assert not central.differences()
+    assert len(compare(history, records_of(central.store)).lost) == 2, "without its quarantine they would be gone"
 
 
 def test_a_record_no_machine_made_is_found(central: Central) -> None:
