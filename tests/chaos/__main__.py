@@ -41,6 +41,9 @@ def main(
     rate: Annotated[float, typer.Option(help="Faults a minute.", min=0.1)] = 30.0,
     database: Annotated[Database, typer.Option(help="What central keeps its records in.")] = Database.POSTGRESQL,
     broker: Annotated[Broker, typer.Option(help="What carries the messages.")] = Broker.MOSQUITTO,
+    ingestors: Annotated[
+        int | None, typer.Option(help="How many share the work; by default two on PostgreSQL, one on SQLite.", min=1)
+    ] = None,
     kinds: Annotated[str, typer.Option(metavar="KIND,KIND", help="Only these; --kinds list prints them all.")] = "",
     keep: Annotated[bool, typer.Option("--keep", help="Leave logs and data behind, also when all is right.")] = False,
 ) -> None:
@@ -56,9 +59,11 @@ def main(
     logging.disable(logging.WARNING)  # simulators' libraries tell of every connection that ends
     chosen = [Kind(name) for name in kinds.split(",")] if kinds else list(Kind)
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-", dir="/tmp"))
-    options = Options(minutes, seed, rate, Parts(broker.value, database.value), chosen, folder)
+    count = ingestors or (2 if database is Database.POSTGRESQL else 1)
+    options = Options(minutes, seed, rate, Parts(broker.value, database.value, count), chosen, folder)
     again = f"python -m tests.chaos --minutes {minutes:g} --seed {seed} --rate {rate:g}"
-    again += f" --database {database.value} --broker {broker.value}" + (f" --kinds {kinds}" if kinds else "")
+    again += f" --database {database.value} --broker {broker.value} --ingestors {count}"
+    again += f" --kinds {kinds}" if kinds else ""
     progress = Progress()
     progress.say(f"seed {seed}; the same again: {again}")
     progress.say(f"logs and data: {folder}")

@@ -193,7 +193,7 @@ async def delivered(stations: Iterable[Station]) -> list[str]:
 
     Answers what central never committed. Raises StuckError for an agent that does not end as it should.
     """
-    deadline = time.monotonic() + DELIVERED_WITHIN_S
+    deadline, pause_s = time.monotonic() + DELIVERED_WITHIN_S, 2.0
     while True:
         waiting = []
         for station in stations:
@@ -205,7 +205,8 @@ async def delivered(stations: Iterable[Station]) -> list[str]:
                 await station.is_ready()
         if not waiting or time.monotonic() > deadline:
             return waiting
-        await asyncio.sleep(2.0)  # what was started has to deliver before it is asked again
+        await asyncio.sleep(pause_s)  # what was started has to deliver before it is asked again
+        pause_s = min(2 * pause_s, 30.0)
 
 
 async def _killed(program: KeptRunning, lasts_s: float) -> None:

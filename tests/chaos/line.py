@@ -236,6 +236,8 @@ class Line:
             relay = self.from_broker[name] = await self._relay()
             variables = {"DATABASE_URL": self.database_url, "BROKER_URL": f"mqtt://{relay.host}:{relay.port}"}
             command = [sys.executable, "-m", "central", "run"]
+            if self.parts.ingestors > 1:
+                command += ["--instance", name]
             ingestor = KeptRunning(name, partial(list[str | Path], command), variables, self.folder / f"{name}.log")
             self.ingestors[name] = ingestor
             await ingestor.start()
