@@ -26,6 +26,8 @@ UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 LATE_S = 1.5
 HOURS = 12
 MESSAGES = 40
+SHARED, BACKLOG_S = 0.7, 5.0
+"""Of the copied outboxes, this share is copied while up to so many seconds of results are not delivered yet."""
 DELIVERED_WITHIN_S = 300.0
 RECOVERS_WITHIN_S = 60.0
 """After something of a station is mended its agent has this long to look at its machines again."""
@@ -145,8 +147,14 @@ class Breaking:
 
     async def _copy_outbox(self, fault: Fault) -> None:
         """A copy works beside the original, then makes no more and delivers what it has."""
-        async with self._turns[fault.target]:  # the original's agent is ours meanwhile
-            copy = await self._line.copy(self._line.stations[fault.target])
+        original = self._line.stations[fault.target]
+        async with self._turns[fault.target], self._turns[f"cable of {fault.target}"]:
+            if fault.strength < SHARED:
+                # What is not delivered yet at this moment, both will deliver.
+                original.to_broker.freeze()
+                await asyncio.sleep(fault.strength / SHARED * BACKLOG_S)
+            copy = await self._line.copy(original)
+            original.to_broker.thaw()
         holding = [machine for machine in copy.machines.values() if machine.holds]
         for machine in holding:
             machine.work()
