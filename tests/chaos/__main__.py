@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from tests.chaos.breaking import StuckError
 from tests.chaos.line import Parts
 from tests.chaos.progress import Progress
 from tests.chaos.run import Options, Report, Run, counted
@@ -57,6 +58,9 @@ def main(
             print(f"{kind:<20}{about.what}")
         return
     logging.disable(logging.WARNING)  # simulators' libraries tell of every connection that ends
+    unknown = sorted(set(kinds.split(",")) - set(Kind)) if kinds else []
+    if unknown:
+        raise typer.BadParameter(f"unknown: {', '.join(unknown)}; --kinds list prints them all", param_hint="--kinds")
     chosen = [Kind(name) for name in kinds.split(",")] if kinds else list(Kind)
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-", dir="/tmp"))
     count = ingestors or (2 if database is Database.POSTGRESQL else 1)
@@ -72,6 +76,8 @@ def main(
         report = asyncio.run(_run(options, progress))
         right = not report.wrong
         _tell(report, progress, again)
+    except (StuckError, AssertionError) as error:
+        progress.say(f"the line does not run: {error}")
     except (KeyboardInterrupt, asyncio.CancelledError):
         progress.say("stopped")
         raise typer.Exit(130) from None

@@ -102,13 +102,13 @@ class Run:
             await self._warm_up(store)
             faults = self._schedule()
             with self._progress.shown(lambda: self._state(len(faults))):
-                await self._breaking.carry_out(faults)
-                self._progress.say("everything is mended; waiting for what is still on its way")
                 try:
+                    await self._breaking.carry_out(faults)
+                    self._progress.say("everything is mended; waiting for what is still on its way")
                     await self._drain(store)
                     report.waiting = await delivered(line.stations.values())
-                except StuckError as error:
-                    report.stuck.append(str(error))
+                except* (StuckError, AssertionError, TimeoutError) as group:
+                    report.stuck += [f"{type(error).__name__}: {error}" for error in group.exceptions]
             await self._stop_stations()
             self._compare(store, report)
             report.repeated_messages = self._breaking.repeated_messages
