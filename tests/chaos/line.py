@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shutil
 import sqlite3
@@ -14,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent.settings import load
+from agent.settings import StationSettings, load
 from tests.chaos.database import OutboxRow
 from tests.chaos.history import Baseline, History
 from tests.chaos.kept_running import KeptRunning
@@ -62,6 +63,7 @@ class Station:
         settings = load(file)
         self.id = settings.station.id
         self.name = f"{self.id}-copy-{copy}" if copy else self.id
+        settings = load(file, _apart(settings, tools.folder / self.name))
         self.state_dir = tools.folder / self.name
         self.clock_file = tools.folder / f"{self.name}.clock"
         self.set_clock(0)
@@ -258,6 +260,26 @@ def _fake_clock(library: Path | None, file: Path) -> dict[str, str]:
         "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
+
+
+_places = itertools.count(20001)
+
+
+def _apart(settings: StationSettings, folder: Path) -> list[str]:
+    """An address of its own for every machine of the run: simulators of one address are machines on one line.
+
+    Where each listens in the end it chooses itself, and says when it is started.
+    """
+    overrides = []
+    for name, machine in settings.machines.items():
+        connect = machine.protocol_settings.model_dump()["connect"]
+        if machine.protocol == "opcua":
+            overrides.append(f"machines.{name}.connect.url=opc.tcp://127.0.0.1:{next(_places)}")
+        elif connect.get("transport") == "tcp":
+            overrides.append(f"machines.{name}.connect.port={next(_places)}")
+        else:
+            overrides.append(f"machines.{name}.connect.port={folder}.{name}")
+    return overrides
 
 
 def _connected(machine: str, told: Mapping[str, Any]) -> bool:
