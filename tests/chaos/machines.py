@@ -78,8 +78,6 @@ class Machine:
     async def start(self) -> None:
         """Switch it on, without any result yet."""
         await self._simulator_on()
-        if isinstance(self._simulator, ModbusSimulator) and self._count:
-            await self._simulator.present({self._counter: self._count})
 
     def work(self) -> None:
         """Begin to make results, or go on."""
@@ -159,6 +157,8 @@ class Machine:
 
     async def _simulator_on(self) -> None:
         at = dict(await self._simulator.start())
+        if isinstance(self._simulator, ModbusSimulator):
+            await self._simulator.present({self._counter: self._count})  # whatever its registers held before
         place = _network_place(at)
         if place is None:
             self.reached_at = at
