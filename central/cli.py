@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import structlog
@@ -9,7 +11,9 @@ import typer
 from sdnotify import SystemdNotifier
 
 from central.ingestor import Ingestor
+from central.replay import replay
 from central.settings import CentralSettings, instance_name, load_settings
+from central.show import ReplayProgress, alarms_table, json_of, outcome_lines, show, streams_table
 from central.store import Store
 from contracts.errors import NeuroHubError
 from messaging.logs import configure_logging
@@ -28,6 +32,10 @@ app = typer.Typer(
 )
 
 
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+OneStation = Annotated[str | None, typer.Option("--station", metavar="STATION", help="Only this station.")]
+
+
 @app.command()
 def migrate() -> None:
     """Bring the database named by DATABASE_URL to this version's tables. Safe to repeat.
@@ -35,15 +43,12 @@ def migrate() -> None:
     Example: DATABASE_URL=sqlite:////var/lib/neurohub/central/neurohub.db neurohub-central migrate
     """
     configure_logging()
-    try:
+    with _told():
         store = _store(load_settings())
         try:
             store.migrate()
         finally:
             store.close()
-    except NeuroHubError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
     typer.echo("database is up to date")
 
 
@@ -64,11 +69,8 @@ def run(
     Example: DATABASE_URL=postgresql://neurohub@localhost/neurohub BROKER_URL=mqtt://localhost neurohub-central run
     """
     configure_logging()
-    try:
+    with _told():
         asyncio.run(_run(load_settings(), instance_name(instance)))
-    except NeuroHubError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
 
 
 async def _run(settings: CentralSettings, instance: str | None) -> None:
@@ -86,6 +88,102 @@ async def _run(settings: CentralSettings, instance: str | None) -> None:
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
         log.info("central stopped", **vars(ingestor.counters))
+    finally:
+        store.close()
+
+
+@app.command()
+def streams(station: OneStation = None, as_json: Json = False) -> None:
+    """Show every station's ledger: what central has of its stream, what is missing and since when, what is to come.
+
+    committed: the highest number without a gap below it. missing: numbers that have not arrived although higher ones
+    have. last and oldest: the highest number the station has given, and the lowest it still keeps. backlog: what it
+    still has to deliver. clock: how far its clock runs ahead. All as last heard; times are UTC.
+
+    Example: neurohub-central streams --station P03-A
+    """
+    with _told(), _opened() as (_, store):
+        found = store.streams(station)
+        if as_json:
+            typer.echo(json_of(found))
+        elif found:
+            show(streams_table(found))
+        else:
+            typer.echo("no station has been heard of" if station is None else f"{station} has not been heard of")
+
+
+@app.command()
+def alarms(
+    acknowledge: Annotated[
+        list[int] | None,
+        typer.Option("--acknowledge", metavar="ID", help="Someone has looked into this one. May be repeated."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show acknowledged ones too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what someone has to look into: numbers used twice, a copied outbox, a station in another's stream.
+
+    Example: neurohub-central alarms --acknowledge 3
+    """
+    with _told(), _opened() as (_, store):
+        if acknowledge:
+            closed = store.acknowledge_alarms(acknowledge)
+            typer.echo(f"{closed} of {len(acknowledge)} acknowledged", err=as_json)
+        found = store.alarms(acknowledged=every)
+        if as_json:
+            typer.echo(json_of(found))
+        elif found:
+            show(alarms_table(found))
+        else:
+            typer.echo("no alarms")
+
+
+@app.command(name="replay")
+def replay_command(
+    station: Annotated[str, typer.Argument(metavar="STATION", help="The station's id, for example P03-A.")],
+    first: Annotated[
+        int | None,
+        typer.Option("--from", metavar="SEQ", min=1, help="Begin here; without it, at the oldest record it keeps."),
+    ] = None,
+    last: Annotated[int | None, typer.Option("--to", metavar="SEQ", min=1, help="End here.")] = None,
+    patience: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="Give up when nothing has come for so long.")
+    ] = 30.0,
+) -> None:
+    """Ask a station to send its records again. Central stores what it lacks and recognises the rest.
+
+    An ingestor must run and the station be connected. Exit code 0 when everything came, 1 when not, 2 when it could
+    not be asked. Example: neurohub-central replay P03-A --from 1200
+    """
+    with _told(), _opened() as (settings, store):
+        with ReplayProgress() as progress:
+            outcome = asyncio.run(
+                replay(store, settings.broker, station, first, last, patience_s=patience, progress=progress)
+            )
+        for line in outcome_lines(station, outcome):
+            typer.echo(line)
+    if not outcome.complete:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """An error of ours is one line for a person, and exit code 2."""
+    try:
+        yield
+    except NeuroHubError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+
+
+@contextmanager
+def _opened() -> Iterator[tuple[CentralSettings, Store]]:
+    """The settings, and the store of a database that has this version's tables."""
+    settings = load_settings()
+    store = _store(settings)
+    try:
+        store.check_schema()
+        yield settings, store
     finally:
         store.close()
 

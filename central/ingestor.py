@@ -95,24 +95,27 @@ class Ingestor:
         if not await self._begin():
             return
         session, records = self._session()
+        # Births come over a session that is always new: not every broker gives what is retained to a resumed one.
+        births = Session(self._address, client_id=f"{session.client_id}-births")
         try:
-            await session.open([records, all_stations("state")])
+            await session.open([records])
+            await births.open([all_stations("state")])
             log.info("broker connected", broker=str(self._address))
             self._told = ""
-            working = asyncio.create_task(self._work(session))
+            working = [asyncio.create_task(self._work(heard, session)) for heard in (session, births)]
             stopping = asyncio.create_task(self._stopping.wait())
             try:
-                await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({*working, stopping}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                stopping.cancel()
-                await asyncio.gather(stopping, return_exceptions=True)
-                if not working.done():
-                    # Asked to stop: the transaction in hand ends in its thread, and is acknowledged or comes again.
-                    working.cancel()
-                await asyncio.gather(working, return_exceptions=True)
-            if not working.cancelled():
-                working.result()
+                # Asked to stop: the transaction in hand ends in its thread, and is acknowledged or comes again.
+                for task in (*working, stopping):
+                    task.cancel()
+                ends = await asyncio.gather(*working, stopping, return_exceptions=True)
+            for end in ends:
+                if isinstance(end, BaseException) and not isinstance(end, asyncio.CancelledError):
+                    raise end
         finally:
+            await births.close()
             await session.close()
 
     async def _begin(self) -> bool:
@@ -142,14 +145,14 @@ class Ingestor:
         member = Session(self._address, client_id=f"{CLIENT_ID}-{self._instance}")
         return member, shared(all_stations("records"), GROUP)
 
-    async def _work(self, session: Session) -> None:
+    async def _work(self, heard: Session, session: Session) -> None:
         while True:
-            batch = [await session.next_message()]
-            batch += session.messages_waiting()
+            batch = [await heard.next_message()]
+            batch += heard.messages_waiting()
             for part in _parts(batch):
-                await asyncio.shield(asyncio.ensure_future(self._take(session, part)))
+                await asyncio.shield(asyncio.ensure_future(self._take(heard, session, part)))
 
-    async def _take(self, session: Session, batch: Sequence[Message]) -> None:
+    async def _take(self, heard: Session, session: Session, batch: Sequence[Message]) -> None:
         """Write a run of messages in one transaction, then acknowledge each and tell the stations."""
         arrivals: list[Arrival] = []
         births: list[Birth] = []
@@ -182,7 +185,7 @@ class Ingestor:
                     commits.pop(key, None)
                     commits[key] = answer.told_to(birth.at)
         for message in batch:
-            session.acknowledge(message)
+            heard.acknowledge(message)
         for station in commits.values():
             topics = StationTopics(station.site, station.line, station.station)
             await session.publish(topics.commits, station.commit.model_dump_json().encode(), retain=True)

@@ -64,6 +64,7 @@ class Session:
         keepalive_s: int = 10,
         receive_maximum: int = 200,
     ) -> None:
+        self.client_id = client_id
         self._address = address
         self._clean_start = clean_start
         self._session_expiry_s = session_expiry_s
@@ -212,6 +213,8 @@ class Session:
 
     async def close(self) -> None:
         """Say goodbye and release everything. Never raises; the last will is not sent."""
+        if self._ended is None:
+            return  # never opened
         if self._socket is not None:
             self._client.disconnect()
         self._end(LinkError("session closed"))

@@ -13,7 +13,9 @@ from central.store.arrivals import (
     StationCommit,
     StreamCount,
 )
+from central.store.asking import Asked, Standing
 from central.store.database import Author
+from central.store.listing import StreamStatus
 from central.store.seat import Seat
 from central.store.store import CENTRAL, Store
 
@@ -23,6 +25,7 @@ __all__ = [
     "AlarmKind",
     "AlarmRow",
     "Arrival",
+    "Asked",
     "Author",
     "BirthAnswer",
     "Claim",
@@ -30,7 +33,9 @@ __all__ = [
     "IngestResult",
     "Rejected",
     "Seat",
+    "Standing",
     "StationCommit",
     "Store",
     "StreamCount",
+    "StreamStatus",
 ]

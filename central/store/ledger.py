@@ -151,7 +151,7 @@ def claim_streams(connection: sa.Connection, claims: Mapping[Claim, Place], now:
 
     Ledgers of the streams' owners come with them.
     """
-    known = _locked(connection, claims)
+    known = lock(connection, claims)
     for claim in sorted(claims.keys() - known.keys()):
         owned = any(ledger.owner for ledger in known.values() if ledger.claim.stream_id == claim.stream_id)
         row = {
@@ -169,11 +169,12 @@ def claim_streams(connection: sa.Connection, claims: Mapping[Claim, Place], now:
         # Another service may claim the same stream at this moment: its row stands, ours is not the owner's.
         for owner in (False,) if owned else (True, False):
             insert_once(connection, streams, [{**row, "owner": owner}])
-        known = _locked(connection, claims)
+        known = lock(connection, claims)
     return known
 
 
-def _locked(connection: sa.Connection, claims: Iterable[Claim]) -> dict[Claim, Ledger]:
+def lock(connection: sa.Connection, claims: Iterable[Claim]) -> dict[Claim, Ledger]:
+    """Every ledger of these claims' streams, locked until the transaction ends, in a fixed order."""
     wanted = sorted({claim.stream_id for claim in claims})
     rows = connection.execute(
         sa.select(streams)

@@ -1,5 +1,6 @@
 """What the store tells about itself: reconciliation, and its determined content."""
 
+import json
 from collections.abc import Collection
 from typing import Any
 
@@ -112,4 +113,5 @@ def _renamed(value: Any, central_stream: str) -> Any:
 
 
 def _order(row: Row) -> str:
-    return repr(sorted(row.items()))
+    """The same for equal rows: JSONB keeps the keys of an object in an order of its own."""
+    return json.dumps(row, sort_keys=True, default=repr)

@@ -8,14 +8,16 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from central.store import names, reports, schema
+from central.store import asking, names, reports, schema
 from central.store.alarms import AlarmRow, acknowledge_alarms, list_alarms, raise_alarms
-from central.store.arrivals import Alarm, Arrival, BirthAnswer, Claim, Counts, IngestResult, Rejected
+from central.store.arrivals import Alarm, Arrival, BirthAnswer, Claim, Counts, IngestResult, Rejected, StationCommit
+from central.store.asking import Asked, Standing
 from central.store.births import keep_birth, keep_earlier
 from central.store.database import Author, Database
 from central.store.folding import named_by, refold
 from central.store.ingest import Ingestion
 from central.store.ledger import Place, claim_streams, find, keep, may_own, read_opening
+from central.store.listing import StreamStatus, stream_statuses
 from central.store.months import Months
 from central.store.rows import Row, hold_of, started_at
 from central.store.statements import insert_once
@@ -164,6 +166,29 @@ class Store:
             raise_alarms(connection, alarms, now)
             told = ledger.commit(read_opening(connection), now)
         return BirthAnswer(told, tuple(alarms))
+
+    def streams(self, station: str | None = None) -> list[StreamStatus]:
+        """The ledger of every station's streams, or of one station's."""
+        with self.database.reading() as connection:
+            return stream_statuses(connection, self.central_stream, station)
+
+    def ask_again(self, station: str, first: int | None = None, last: int | None = None) -> Asked:
+        """Ask a station to send its present stream again. Raises SetupError, with the reason, where it cannot.
+
+        The answer's acknowledgement has to be published: what it leaves out is sent again.
+        """
+        with self.database.writing() as connection:
+            return asking.ask_again(connection, self.central_stream, station, first, last, datetime.now(UTC))
+
+    def withdraw(self, asked: Asked) -> StationCommit:
+        """Ask no more for what has not come."""
+        with self.database.writing() as connection:
+            return asking.withdraw(connection, asked.claim, datetime.now(UTC))
+
+    def standing(self, asked: Asked) -> Standing:
+        """How far it has come."""
+        with self.database.reading() as connection:
+            return asking.standing(connection, self.central_stream, asked)
 
     def alarms(self, *, acknowledged: bool = False) -> list[AlarmRow]:
         """What someone has to look into, newest first; with ``acknowledged`` also what was looked into."""

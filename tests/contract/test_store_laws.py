@@ -172,7 +172,19 @@ def test_both_databases_hold_the_same(postgres_url: str, tmp_path: Path) -> None
     arrivals = [
         delivery(
             [(seq, record(completed_at=minutes(seq), operator="김-7", product_model="WR-1")) for seq in range(1, 9)]
-        )
+        ),
+        # Holds and exceptions hold objects, whose keys JSONB orders by itself.
+        *(
+            delivery(
+                [
+                    (seq, record(station=station, serial_number=f"SN-{seq:03d}", outcome=bad if seq % 3 else "PASS"))
+                    for seq in range(1, 9)
+                ],
+                stream_id=f"{number:032x}",
+                station=station,
+            )
+            for number, (station, bad) in enumerate((("P03-B", "FAIL"), ("P03-C", "PASS")), start=2)
+        ),
     ]
     with opened(postgres_url) as postgres, opened(f"sqlite:///{tmp_path}/same.db") as sqlite:
         for store in (postgres, sqlite):

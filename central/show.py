@@ -1,0 +1,165 @@
+"""What the store tells, as a table for a person or as JSON for a program."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from central.replay import Outcome
+from central.store import AlarmRow, Asked, Standing, StreamStatus
+from central.store.spans import count, told, union
+
+_PIPED_COLUMNS = 240
+"""Width of a table that goes into a file or a pipe: nothing is cut off there."""
+
+
+def json_of(rows: Iterable[Any]) -> str:
+    """Rows of the store as a JSON array; times are ISO 8601 in UTC."""
+    return json.dumps([asdict(row) for row in rows], default=_plain, indent=2, ensure_ascii=False)
+
+
+def show(table: Table) -> None:
+    """Print a table, as wide as the terminal or as it needs."""
+    terminal = sys.stdout.isatty()
+    Console(file=sys.stdout, highlight=False, width=None if terminal else _PIPED_COLUMNS).print(table)
+
+
+def streams_table(streams: Sequence[StreamStatus]) -> Table:
+    """Every station's ledger."""
+    table = _table("station", "stream", "state", "committed", "missing", "last", "oldest", "backlog", "clock", "birth")
+    for column in ("committed", "last", "oldest", "backlog", "clock"):
+        _column(table, column).justify = "right"
+    for stream in streams:
+        table.add_row(
+            Text(stream.station),
+            Text(stream.stream_id[:8]),
+            _state(stream),
+            str(stream.committed_seq),
+            _missing(stream),
+            str(stream.last_seq),
+            "" if stream.oldest_available is None else str(stream.oldest_available),
+            str(stream.backlog),
+            "" if stream.clock_offset_seconds is None else f"{stream.clock_offset_seconds:+.3f} s",
+            _moment(stream.born_at),
+        )
+    return table
+
+
+def alarms_table(alarms: Sequence[AlarmRow]) -> Table:
+    """What someone has to look into."""
+    table = _table("id", "station", "stream", "what", "detail", "times", "first", "last", "acknowledged")
+    for alarm in alarms:
+        table.add_row(
+            str(alarm.id),
+            Text(alarm.station),
+            Text(alarm.stream_id[:8]),
+            Text(alarm.kind),
+            Text(alarm.detail),
+            str(alarm.occurrences),
+            _moment(alarm.raised_at),
+            _moment(alarm.last_at),
+            _moment(alarm.acknowledged_at),
+        )
+    return table
+
+
+class ReplayProgress:
+    """How far a replay has come: a bar in a terminal, a line for each step elsewhere."""
+
+    def __init__(self) -> None:
+        self._console = Console(file=sys.stderr, highlight=False)
+        self._bar = Progress(TextColumn("sent again"), BarColumn(), MofNCompleteColumn(), console=self._console)
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, asked: Asked, now: Standing) -> None:
+        """Show this."""
+        total = count(asked.spans)
+        if self._task is None:
+            self._task = self._bar.add_task("replay", total=total)
+            whom = f"station {asked.claim.station}, stream {asked.claim.stream_id[:8]}"
+            self._console.print(Text(f"asked {whom} for {total} records: seq {told(asked.spans, most=5)}"))
+        self._bar.update(self._task, completed=total - count(now.open))
+
+
+def outcome_lines(station: str, outcome: Outcome) -> list[str]:
+    """What a replay came to."""
+    repeated = outcome.came - outcome.stored
+    lines = [
+        f"asked for {outcome.asked}, came {outcome.came}: stored {outcome.stored} that central lacked,"
+        f" {repeated} were there already"
+    ]
+    if outcome.disputed:
+        lines.append(f"{outcome.disputed} of them have other content than central has: see neurohub-central alarms")
+    if outcome.open and outcome.online:
+        lines.append(
+            f"seq {told(outcome.open)} did not come and is not asked for any longer: does an ingestor run, and does"
+            f" {station} still keep them (neurohub-central streams --station {station})?"
+        )
+    elif outcome.open:
+        lines.append(f"{station} went offline; it sends {count(outcome.open)} more when it is back")
+    return lines
+
+
+def _state(stream: StreamStatus) -> Text:
+    words: list[str] = []
+    if not stream.present:
+        words.append("former")
+    else:
+        words.append({True: "online", False: "offline", None: "not heard of"}[stream.online])
+    if not stream.owner:
+        words.append("another station's stream")
+    if stream.copies:
+        words.append(f"copied, {stream.copies} told to begin a new stream")
+    if stream.parked:
+        words.append(f"{stream.parked} too large to send")
+    words.extend(stream.troubles)
+    return Text("; ".join(words), style="green" if words == ["online"] else "yellow")
+
+
+def _missing(stream: StreamStatus) -> Text:
+    words: list[str] = []
+    if stream.missing:
+        since = min(gap.since for gap in stream.missing)
+        spans = union([(gap.first, gap.last) for gap in stream.missing])
+        words.append(f"{told(spans, most=5)} since {_moment(since)}")
+    if stream.gone:
+        words.append(f"{count(stream.gone)} of them no longer kept by the station")
+    if stream.asked:
+        words.append(f"{count(stream.asked)} asked for again")
+    return Text("; ".join(words))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _column(table: Table, name: str) -> Any:
+    return next(column for column in table.columns if column.header == name)
+
+
+def _moment(moment: datetime | None) -> str:
+    return "" if moment is None else moment.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
