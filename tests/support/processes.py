@@ -21,8 +21,8 @@ class Process:
     """A child process in a group of its own; ``async with Process([sys.executable, "-m", "agent"]) as process``.
 
     It runs in the project's folder unless told otherwise. ``output`` holds the lines of its stdout and stderr so
-    far, in the order they came; they are added to the file ``log`` too. Leaving the block kills the whole group,
-    whatever has happened.
+    far, in the order they came; they are added to the file ``log`` too. One that ``listens`` is told lines with
+    ``tell``, until ``end_of_input``. Leaving the block kills the whole group, whatever has happened.
     """
 
     def __init__(
@@ -32,11 +32,13 @@ class Process:
         env: Mapping[str, str] | None = None,
         cwd: Path = ROOT,
         log: Path | None = None,
+        listens: bool = False,
     ) -> None:
         self._command = [str(word) for word in command]
         self._env = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
         self._cwd = cwd
         self._log = log
+        self._stdin = asyncio.subprocess.PIPE if listens else asyncio.subprocess.DEVNULL
         self._process: asyncio.subprocess.Process | None = None
         self._pipe: asyncio.ReadTransport | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -56,7 +58,7 @@ class Process:
                 *self._command,
                 cwd=self._cwd,
                 env=self._env,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=self._stdin,
                 stdout=theirs,
                 stderr=theirs,
                 start_new_session=True,
@@ -83,6 +85,20 @@ class Process:
     def returncode(self) -> int | None:
         """Its exit code, minus the signal that ended it, or None while it runs."""
         return self._running().returncode
+
+    async def tell(self, line: str) -> None:
+        """A line on the standard input of a process that listens."""
+        stdin = self._running().stdin
+        assert stdin is not None, "made without listens=True"
+        stdin.write(line.encode() + b"\n")
+        await stdin.drain()
+
+    async def end_of_input(self) -> None:
+        """Close its standard input, as Ctrl-D does."""
+        stdin = self._running().stdin
+        assert stdin is not None, "made without listens=True"
+        stdin.close()
+        await stdin.wait_closed()
 
     async def line(self, wanted: str | re.Pattern[str], *, since: int = 0, timeout_s: float = 20.0) -> str:
         """The first line of ``output[since:]`` that holds this text or matches, waited for.
@@ -149,12 +165,12 @@ class Process:
                     if log is not None:
                         log.write(line)
                     self.output.append(line.decode(errors="replace").rstrip("\n"))
-                    await self._tell()
+                    await self._announce()
         finally:
             self._is_quiet = True
-            await self._tell()
+            await self._announce()
 
-    async def _tell(self) -> None:
+    async def _announce(self) -> None:
         async with self._news:
             self._news.notify_all()
 
@@ -166,6 +182,8 @@ class Process:
         await asyncio.gather(self._reading, return_exceptions=True)
         if self._pipe is not None:
             self._pipe.close()
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
 
     async def _first(self, pick: Callable[[str], T | None], name: str, since: int, timeout_s: float) -> T:
         position = since
