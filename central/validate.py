@@ -1,4 +1,7 @@
-"""A message as it came -> what is right in itself and what is not. Pure; a batch is accepted record by record."""
+"""A message as it came -> what is right in itself and what is not. Pure; a batch is accepted record by record.
+
+A value of another type is wrong, also where it could be converted: ``true`` is no cycle number 1.
+"""
 
 import json
 from typing import Any
@@ -30,7 +33,7 @@ def validate(message: Message, topics: StationTopics) -> Arrival:
     if len(message.payload) > MAX_MESSAGE_BYTES:
         return _refuse(message, topics, f"{len(message.payload)} bytes, a message is at most {MAX_MESSAGE_BYTES}")
     try:
-        whole = RecordsMessage.model_validate_json(message.payload)
+        whole = RecordsMessage.model_validate_json(message.payload, strict=True)
     except ValidationError:
         return _piecewise(message, topics)
     reason = _foreign(whole, message, topics)
@@ -55,7 +58,7 @@ def validate_birth(message: Message, topics: StationTopics) -> Birth | Arrival:
     A refused birth settles nothing: there was no record in it.
     """
     try:
-        birth = Birth.model_validate_json(message.payload)
+        birth = Birth.model_validate_json(message.payload, strict=True)
     except ValidationError as error:
         return _kept_whole(message, topics, f"birth: {_told(error)}")
     if (birth.site, birth.line, birth.station) != (topics.site, topics.line, topics.station):
@@ -86,7 +89,7 @@ def _piecewise(message: Message, topics: StationTopics) -> Arrival:
         return _refuse(message, topics, f"unknown version {content.get('v')!r}"[:200])
     items = content.pop("records", None)
     try:
-        header = RecordsHeader.model_validate_json(json.dumps(content))
+        header = RecordsHeader.model_validate_json(json.dumps(content), strict=True)
     except (ValidationError, ValueError) as error:
         return _refuse(message, topics, f"envelope: {_told(error)}")
     reason = _foreign(header, message, topics)
@@ -129,7 +132,7 @@ def _one(item: Any, topics: StationTopics) -> tuple[int, ProcessRecord] | str:
     if seq is None:
         return f"seq {item['seq']!r} is not a number from 1"[:200]
     try:
-        record = ProcessRecord.model_validate_json(json.dumps(item["record"]))
+        record = ProcessRecord.model_validate_json(json.dumps(item["record"]), strict=True)
     except (ValidationError, ValueError) as error:
         return f"record: {_told(error)}"
     return _impossible(record, topics) or (seq, record)

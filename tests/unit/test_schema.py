@@ -56,7 +56,7 @@ def test_what_a_station_sends_is_as_published(header: Any, content: list[Process
     """Anyone may write a receiver from the schema alone."""
     payload = encode_records(header, [(seq, canonical(one)) for seq, one in enumerate(content, start=1)])
     FORMS["records"].validate(json.loads(payload))
-    message = RecordsMessage.model_validate_json(payload)
+    message = RecordsMessage.model_validate_json(payload, strict=True)
     assert [numbered.record for numbered in message.records] == content
     assert [digest(numbered.record) for numbered in message.records] == [digest(one) for one in content]
     for one in content:

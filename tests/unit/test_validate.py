@@ -5,9 +5,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from central.validate import validate
-from contracts.envelope import RecordsHeader, encode_records
+from central.store import Arrival
+from central.validate import validate, validate_birth
+from contracts.envelope import PROPERTY_FIRST, PROPERTY_LAST, PROPERTY_STREAM, RecordsHeader, encode_records
 from contracts.record import canonical
 from contracts.topics import StationTopics
 from messaging.session import Message
@@ -15,6 +18,7 @@ from tests.support.records import record
 
 TOPICS = StationTopics("gimcheon", "KR01", "P03-A")
 STREAM = "a" * 32
+PROPERTIES = {PROPERTY_STREAM, PROPERTY_FIRST, PROPERTY_LAST}
 
 
 def message(payload: bytes, **properties: str) -> Message:
@@ -81,6 +85,11 @@ def test_without_properties_it_is_kept_all_the_same() -> None:
         {"station": "P04-A"},
         {"measurements": [{"name": "temperature", "value": float("nan")}]},
         {"surprise": True},
+        {"cycle_key": True},
+        {"cycle_time_seconds": "12.5"},
+        {"reject_label": 1},
+        {"completed_at": 1732330800},
+        {"missed_before": 1.0},
     ],
     ids=str,
 )
@@ -111,3 +120,95 @@ def test_the_same_number_twice_in_a_message_is_one_record_and_one_reject() -> No
     arrival = validate(message(json.dumps(content).encode()), TOPICS)
     assert [seq for seq, _, _ in arrival.records] == [1]
     assert "twice" in arrival.rejected[0].reason
+
+
+# -- anything may come -----------------------------------------------------------------------------------------------
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from([1, 2, "P03-A", "PASS", STREAM, "b" * 32, "SN-1", 2**63, 10**4000, "\udc80", "\x00"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def places(content: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """The path of everything in a JSON document."""
+    inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    return [path, *(place for key, value in inner for place in places(value, (*path, key)))]
+
+
+def changed(content: Any, path: tuple[str | int, ...], value: Any, how: str) -> Any:
+    """The document with one value replaced, taken out, or put in besides."""
+    if not path:
+        return value
+    *outer, last = path
+    holder = content
+    for key in outer:
+        holder = holder[key]
+    if how == "replace":
+        holder[last] = value
+    elif how == "remove":
+        del holder[last]
+    elif isinstance(holder, list):
+        holder.insert(int(last), value)
+    else:
+        holder["besides"] = value
+    return content
+
+
+@given(
+    data=st.data(),
+    value=json_values,
+    how=st.sampled_from(["replace", "remove", "add"]),
+)
+def test_whatever_is_changed_in_a_message_everything_in_it_is_kept(data: st.DataObject, value: Any, how: str) -> None:
+    """Each record is there, or its text is in quarantine; or the whole message is."""
+    content = envelope()
+    content = changed(content, data.draw(st.sampled_from(places(content))), value, how)
+    payload = json.dumps(content).encode()
+    arrival = validate(message(payload), TOPICS)
+    whole = [rejected for rejected in arrival.rejected if rejected.payload == payload]
+    if whole:
+        assert (len(arrival.rejected), len(arrival.records)) == (1, 0)
+    else:
+        items = content["records"]
+        assert len(arrival.records) + len(arrival.rejected) == len(items)
+        kept = [json.loads(rejected.payload) for rejected in arrival.rejected]
+        taken = [{"seq": seq, "record": json.loads(canonical(one))} for seq, one, _ in arrival.records]
+        for item in items:
+            assert any(same(item, one) for one in [*kept, *taken]), item
+    for rejected in arrival.rejected:
+        assert rejected.reason
+        assert len(rejected.reason) < 2000
+
+
+def same(item: Any, kept: Any) -> bool:
+    """Equal as JSON text, or as a record of the same number."""
+    if json.dumps(item) == json.dumps(kept):
+        return True
+    return isinstance(item, dict) and isinstance(kept, dict) and item.get("seq") == kept.get("seq")
+
+
+@given(payload=st.binary(max_size=200), properties=st.dictionaries(st.sampled_from(sorted(PROPERTIES)), st.text()))
+def test_any_bytes_with_any_properties_are_kept_whole(payload: bytes, properties: dict[str, str]) -> None:
+    arrival = validate(Message(TOPICS.records, payload, False, properties, 1, 1), TOPICS)
+    [rejected] = arrival.rejected
+    assert rejected.payload == payload
+    assert (rejected.first_seq is None) == (rejected.last_seq is None)
+    if rejected.first_seq is not None and rejected.last_seq is not None:
+        assert rejected.stream_id is not None
+        assert 1 <= rejected.first_seq <= rejected.last_seq
+
+
+@given(payload=st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
+def test_a_birth_is_one_or_is_kept_whole(payload: bytes) -> None:
+    answer = validate_birth(message(payload), TOPICS)
+    assert isinstance(answer, Arrival)
+    [rejected] = answer.rejected
+    assert (rejected.payload, rejected.stream_id) == (payload, None)
+    assert rejected.reason.startswith("birth")
