@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import structlog
@@ -13,7 +14,18 @@ from sdnotify import SystemdNotifier
 from central.ingestor import Ingestor
 from central.replay import replay
 from central.settings import CentralSettings, instance_name, load_settings
-from central.show import ReplayProgress, alarms_table, json_of, outcome_lines, show, streams_table
+from central.shifts import parse_moment
+from central.show import (
+    ReplayProgress,
+    agrees,
+    alarms_table,
+    json_of,
+    machines_table,
+    outcome_lines,
+    reconciliation_lines,
+    show,
+    streams_table,
+)
 from central.store import Store
 from contracts.errors import NeuroHubError
 from messaging.logs import configure_logging
@@ -25,7 +37,7 @@ app = typer.Typer(
     name="neurohub-central",
     help="Takes the stations' streams into the factory database, exactly once. Settings come from the environment:"
     " DATABASE_URL (sqlite:///neurohub.db), BROKER_URL (mqtt://127.0.0.1:1883), BROKER_CA, BROKER_CERT, BROKER_KEY,"
-    " BROKER_USERNAME, BROKER_PASSWORD_FILE, DB_ECHO.",
+    " BROKER_USERNAME, BROKER_PASSWORD_FILE, SITE_TIMEZONE (Asia/Seoul), SITE_SHIFTS (D=08:00,N=20:00), DB_ECHO.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -136,6 +148,42 @@ def alarms(
             show(alarms_table(found))
         else:
             typer.echo("no alarms")
+
+
+@app.command()
+def reconcile(
+    station: OneStation = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="DAY|TIME", help="Begin here, by the site's clock; without it, with yesterday's shifts."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="DAY|TIME", help="End here: a day's last shift counts. Without it, now.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare the machines' counters with the records, per station, machine and shift, and list what is missing.
+
+    made: cycles by the machine's counter. stored: read and kept by the station. committed: here. never read: passed
+    by while the station could not read. not here: read, and on the way or in quarantine. doubled: one number twice.
+    restarts: the counter stepped back. Shifts are those of SITE_SHIFTS in SITE_TIMEZONE; whole shifts are counted.
+
+    Exit code 0 when everything agrees, 1 when not. Example: neurohub-central reconcile --since 2026-11-25
+    """
+    with _told(), _opened() as (settings, store):
+        calendar, now = settings.calendar, datetime.now(UTC)
+        begin = parse_moment(since or str(calendar.of(now).date - timedelta(days=1)), calendar, end=False)
+        end = parse_moment(until, calendar, end=True) if until else now
+        found = store.reconcile(calendar.between(begin, end), station)
+        if as_json:
+            typer.echo(json_of(found))
+        else:
+            if found.machines:
+                show(machines_table(found))
+            for line in reconciliation_lines(found):
+                typer.echo(line)
+    if not agrees(found):
+        raise typer.Exit(1)
 
 
 @app.command(name="replay")

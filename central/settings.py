@@ -6,19 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from central.shifts import ShiftCalendar, parse_calendar
 from contracts.errors import SetupError
 from messaging.broker import BrokerAddress, parse_broker_url
 
 DEFAULT_DATABASE_URL = "sqlite:///neurohub.db"
 DEFAULT_BROKER_URL = "mqtt://127.0.0.1:1883"
+DEFAULT_TIMEZONE = "Asia/Seoul"
+DEFAULT_SHIFTS = "D=08:00,N=20:00"
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
 @dataclass(frozen=True)
 class CentralSettings:
-    """Where the database and the broker are. ``database_url`` may hold a password and never shows in a repr."""
+    """Where the database and the broker are, and the site's shifts. ``database_url`` may hold a password and never
+    shows in a repr."""
 
     broker: BrokerAddress
+    calendar: ShiftCalendar
     database_url: str = field(default=DEFAULT_DATABASE_URL, repr=False)
     database_echo: bool = False
 
@@ -44,6 +49,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> CentralSettin
             key=_path(given, "BROKER_KEY"),
             username=given.get("BROKER_USERNAME"),
             password=_secret(given, "BROKER_PASSWORD_FILE"),
+        ),
+        calendar=parse_calendar(
+            given.get("SITE_TIMEZONE") or DEFAULT_TIMEZONE, given.get("SITE_SHIFTS") or DEFAULT_SHIFTS
         ),
         database_url=given.get("DATABASE_URL", DEFAULT_DATABASE_URL),
         database_echo=echo in ("true", "1"),

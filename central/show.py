@@ -2,9 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import date, datetime
 from typing import Any, Self
 
 from rich.console import Console
@@ -13,16 +13,17 @@ from rich.table import Table
 from rich.text import Text
 
 from central.replay import Outcome
-from central.store import AlarmRow, Asked, Standing, StreamStatus
+from central.store import AlarmRow, Asked, Reconciliation, Standing, StreamStatus
 from central.store.spans import count, told, union
 
 _PIPED_COLUMNS = 240
 """Width of a table that goes into a file or a pipe: nothing is cut off there."""
 
 
-def json_of(rows: Iterable[Any]) -> str:
-    """Rows of the store as a JSON array; times are ISO 8601 in UTC."""
-    return json.dumps([asdict(row) for row in rows], default=_plain, indent=2, ensure_ascii=False)
+def json_of(found: Any) -> str:
+    """What the store tells as JSON: an object, or an array of them; times are ISO 8601 in UTC."""
+    plain = asdict(found) if is_dataclass(found) and not isinstance(found, type) else [asdict(row) for row in found]
+    return json.dumps(plain, default=_plain, indent=2, ensure_ascii=False)
 
 
 def show(table: Table) -> None:
@@ -68,6 +69,67 @@ def alarms_table(alarms: Sequence[AlarmRow]) -> Table:
             _moment(alarm.acknowledged_at),
         )
     return table
+
+
+def machines_table(found: Reconciliation) -> Table:
+    """Counters against records, shift by shift."""
+    numbers = ("made", "stored", "committed", "never read", "not here", "doubled", "restarts")
+    table = _table("station", "machine", "date", "shift", "counter", *numbers)
+    for column in ("counter", *numbers):
+        _column(table, column).justify = "right"
+    for row in found.machines:
+        table.add_row(
+            Text(row.station),
+            Text(row.machine),
+            str(row.date),
+            Text(row.shift),
+            "" if row.first is None else f"{row.first}-{row.last}",
+            "?" if row.made is None else str(row.made),
+            *(
+                str(number)
+                for number in (row.stored, row.committed, row.never_read, row.not_here, row.doubled, row.restarts)
+            ),
+        )  # fmt: skip
+    return table
+
+
+def reconciliation_lines(found: Reconciliation) -> list[str]:
+    """The numbers that are missing, what the stations have not delivered, and a line of sums."""
+    lines: list[str] = []
+    for gap in found.missing:
+        where = f"{gap.station} {gap.machine}, before number {gap.number} at {_moment(gap.at)}"
+        if gap.count is None:
+            lines.append(f"{where}: the counter stepped back, what was missed is not known")
+            continue
+        numbers = told(gap.numbers) or f"{gap.count} numbers"
+        why = "never read by the station" if gap.never_read else "read by the station, not here"
+        lines.append(f"{where}: {numbers} {why}")
+    for station in found.stations:
+        stream = station.stream
+        what = [f"{stream.backlog} to come"] if stream.backlog else []
+        what += [f"seq {_missing(stream)}"] if stream.missing else []
+        what += [f"{stream.parked} too large to send"] if stream.parked else []
+        what += [f"{station.quarantined} in quarantine"] if station.quarantined else []
+        if what:
+            lines.append(f"{stream.station}, stream {stream.stream_id[:8]}: {'; '.join(what)}")
+    sums = {
+        name: sum(getattr(row, name) for row in found.machines)
+        for name in ("stored", "committed", "never_read", "not_here", "doubled", "restarts")
+    }
+    lines.append(", ".join(f"{name.replace('_', ' ')} {number}" for name, number in sums.items()))
+    return lines
+
+
+def agrees(found: Reconciliation) -> bool:
+    """True when everything the machines made is here, once."""
+    return (
+        not found.missing
+        and not any(
+            station.stream.backlog or station.stream.missing or station.stream.parked or station.quarantined
+            for station in found.stations
+        )
+        and not any(row.doubled for row in found.machines)
+    )
 
 
 class ReplayProgress:
@@ -160,6 +222,6 @@ def _moment(moment: datetime | None) -> str:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, datetime):
+    if isinstance(value, date):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} has no JSON form")

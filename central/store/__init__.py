@@ -16,6 +16,7 @@ from central.store.arrivals import (
 from central.store.asking import Asked, Standing
 from central.store.database import Author
 from central.store.listing import StreamStatus
+from central.store.reconciling import MachineCount, MissingNumbers, Reconciliation, StationCount
 from central.store.seat import Seat
 from central.store.store import CENTRAL, Store
 
@@ -31,10 +32,14 @@ __all__ = [
     "Claim",
     "Counts",
     "IngestResult",
+    "MachineCount",
+    "MissingNumbers",
+    "Reconciliation",
     "Rejected",
     "Seat",
     "Standing",
     "StationCommit",
+    "StationCount",
     "Store",
     "StreamCount",
     "StreamStatus",

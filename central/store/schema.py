@@ -14,16 +14,19 @@ _MIGRATING = 0x6E6575726F6D6967  # an advisory lock: two services do not migrate
 
 
 def migrate(database: Database, revision: str = "head") -> None:
-    """Bring the schema to ``revision``, in one transaction. A database that is there already is left alone."""
+    """Bring the schema up to the newest revision, or down to an earlier one, in one transaction.
+
+    A database that is there already is left alone.
+    """
     with database.writing(Author(name="migration")) as connection:
         if not database.sqlite:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
         config = _config()
         config.attributes["connection"] = connection
-        if revision == "base":
-            command.downgrade(config, revision)
-        else:
+        if revision == "head":
             command.upgrade(config, revision)
+        else:
+            command.downgrade(config, revision)
 
 
 def check(database: Database) -> None:

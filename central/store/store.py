@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from central.store import asking, names, reports, schema
+from central.store import asking, names, reconciling, reports, schema
 from central.store.alarms import AlarmRow, acknowledge_alarms, list_alarms, raise_alarms
 from central.store.arrivals import Alarm, Arrival, BirthAnswer, Claim, Counts, IngestResult, Rejected, StationCommit
 from central.store.asking import Asked, Standing
@@ -19,6 +19,7 @@ from central.store.ingest import Ingestion
 from central.store.ledger import Place, claim_streams, find, keep, may_own, read_opening
 from central.store.listing import StreamStatus, stream_statuses
 from central.store.months import Months
+from central.store.reconciling import Period, Reconciliation
 from central.store.rows import Row, hold_of, started_at
 from central.store.statements import insert_once
 from central.store.tables import facts, store_meta
@@ -189,6 +190,11 @@ class Store:
         """How far it has come."""
         with self.database.reading() as connection:
             return asking.standing(connection, self.central_stream, asked)
+
+    def reconcile(self, shifts: Sequence[Period], station: str | None = None) -> Reconciliation:
+        """Machines' counters against records, shift by shift, with the numbers that are missing."""
+        with self.database.reading() as connection:
+            return reconciling.reconcile(connection, self.central_stream, shifts, station)
 
     def alarms(self, *, acknowledged: bool = False) -> list[AlarmRow]:
         """What someone has to look into, newest first; with ``acknowledged`` also what was looked into."""

@@ -19,13 +19,8 @@ PATIENCE_S = 60.0
 
 def central(database_url: str, broker_url: str, *arguments: str) -> Process:
     """``neurohub-central run``, not started yet."""
-    return command(database_url, broker_url, "run", *arguments)
-
-
-def command(database_url: str, broker_url: str, *arguments: str) -> Process:
-    """Any command of ``neurohub-central``, not started yet."""
     environment = {"DATABASE_URL": database_url, "BROKER_URL": broker_url}
-    return Process([sys.executable, "-m", "central", *arguments], env=environment)
+    return Process([sys.executable, "-m", "central", "run", *arguments], env=environment)
 
 
 def station(name: str, folder: Path, broker_url: str) -> Process:
