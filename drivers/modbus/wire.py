@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import ssl
 import termios
 from typing import Any, cast
@@ -21,6 +22,7 @@ from drivers.modbus.connect import (
 )
 from drivers.modbus.frames import Ascii, Awaited, CorruptError, Framing, Numbered, Rtu
 
+_PSEUDO_TERMINALS = "/dev/pts/"
 _CHARACTER_BITS = 11
 _SILENCE_CHARACTERS = 3.5
 _SHORTEST_SILENCE_S = 0.00175
@@ -106,13 +108,14 @@ class Wire(asyncio.DatagramProtocol, asyncio.Protocol):
         loop = asyncio.get_running_loop()
         connect = self._connect
         if isinstance(connect, SerialConnect):
+            plain = _is_pseudo_terminal(connect.port)
             self._transport, _ = await create_serial_connection(
                 loop,
                 lambda: self,
                 connect.port,
                 baudrate=connect.baudrate,
-                bytesize=connect.bits,
-                parity=connect.parity,
+                bytesize=8 if plain else connect.bits,
+                parity="N" if plain else connect.parity,
                 stopbits=connect.stopbits,
                 timeout=connect.timeout,
             )
@@ -163,6 +166,11 @@ class Wire(asyncio.DatagramProtocol, asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self.close("connection lost; check the cable and the machine's power")
+
+
+def _is_pseudo_terminal(port: str) -> bool:
+    """It passes bytes on as they are, and refuses the parity and data bits of a real line."""
+    return os.path.realpath(port).startswith(_PSEUDO_TERMINALS)
 
 
 def _framing(connect: Connect) -> Framing:

@@ -1,247 +1,137 @@
-"""A machine that speaks OPC-UA, through asyncua: a subscription to the trigger, one Read call a result."""
+"""A machine that speaks OPC-UA: listens to its trigger, reads one snapshot a result, and acknowledges it."""
 
-import asyncio
-import logging
-from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from asyncua import Client, ua
-from asyncua.common.subscription import Subscription
-from asyncua.ua.uaerrors import BadNotWritable, BadTypeMismatch, BadUserAccessDenied, UaError
+from asyncua import ua
 
+from contracts.errors import LinkError, SetupError
 from contracts.measurement import Scalar
-from drivers.base import LinkError, MachineEvent, PointValue, RawValue, Reading, SetupError
-from drivers.opcua.settings import OpcUaSettings
-from drivers.opcua.values import point_value, variant_of
-from drivers.template import as_text, render
-
-TORN_READS = 5
-ALIVE_EVERY_S = 2.0
-CLOSE_TIMEOUT_S = 2.0
-_LINK_ERRORS = (OSError, TimeoutError, UaError, AssertionError)
-"""What asyncua raises when the other side is away: it has no error of its own for that."""
-
-# asyncua tells every step of a lost link with tracebacks; ours is the one who tells, once.
-logging.getLogger("asyncua").setLevel(logging.CRITICAL)
+from drivers.base import MachineEvent, PointValue, Reading
+from drivers.opcua.acknowledge import Acknowledgement, acknowledgement
+from drivers.opcua.changes import PolledSource, SubscribedSource
+from drivers.opcua.events import EventSource, ResultEvent
+from drivers.opcua.link import OpcUaLink
+from drivers.opcua.nodes import Located, Namespaces, located
+from drivers.opcua.settings import EventTrigger, OpcUaSettings
+from drivers.opcua.snapshot import ABSENT, Snapshots
+from drivers.opcua.trigger import Inbox, Signal, Source
 
 
 class OpcUaDriver:
-    """Listens to the trigger's changes and reads one snapshot a result."""
+    """Implements Driver and Acknowledging.
+
+    A snapshot is consistent when the trigger's value is the same after everything else was read. That holds for a
+    machine that sets its trigger last.
+    """
 
     def __init__(self, machine: str, settings: OpcUaSettings) -> None:
         self._machine = machine
         self._settings = settings
-        self._client: Client | None = None
-        self._subscription: Subscription | None = None
-        self._alive: asyncio.Task[None] | None = None
-        self._changes: deque[tuple[datetime, Any]] = deque()
-        self._arrived = asyncio.Event()
-        self._broken: str | None = None
-        self._heard = False
-        self._last: Scalar | None = None
-        self._acknowledge_type: ua.VariantType | None = None
-        self._names = list(settings.points)
+        self._link = OpcUaLink(machine, settings.connect, self._wake)
+        self._is_open = False
+        self._was_open = False
+        self._snapshots: Snapshots | None = None
+        self._source: Source | None = None
+        self._acknowledgement: Acknowledgement | None = None
+        self._events: Inbox[Signal[Any]] = Inbox(lambda: self._link.broken, machine)
 
     async def open(self) -> None:
-        if self._client is not None:
-            raise RuntimeError(f"{self._machine} is open already")
-        connect = self._settings.connect
-        self._changes.clear()
-        self._broken, self._heard, self._last = None, False, None
-        client = self._client = Client(connect.url, timeout=connect.timeout)
-        client.connection_lost_callback = self._on_lost
-        try:
-            async with asyncio.timeout(connect.timeout * 3):
-                await client.connect()
-        except _LINK_ERRORS as error:
-            raise LinkError(
-                f"machine {self._machine}: {connect.url} cannot be reached: {_told(error)}; check address, cable, power"
-            ) from error
-        trigger = self._settings.trigger
-        try:
-            await self._check_node(self._settings.points[trigger.point].node_id, f"trigger point {trigger.point}")
-            if self._settings.acknowledge is not None:
-                node_id = self._settings.acknowledge.write.node_id
-                data = await self._check_node(node_id, "acknowledge")
-                self._acknowledge_type = data.Value.VariantType if data.Value is not None else None
-            parameters = ua.CreateSubscriptionParameters(
-                RequestedPublishingInterval=ua.Duration(max(trigger.sampling * 1000, 10.0)),
-                RequestedLifetimeCount=ua.Counter(3000),
-                RequestedMaxKeepAliveCount=ua.Counter(100),
-                PublishingEnabled=True,
-            )
-            self._subscription = await client.create_subscription(parameters, self)
-            await self._subscription.subscribe_data_change(
-                client.get_node(self._settings.points[trigger.point].node_id),
-                queuesize=100,
-                sampling_interval=ua.Double(trigger.sampling * 1000),
-            )
-        except _LINK_ERRORS as error:
-            raise LinkError(f"machine {self._machine}: {connect.url}: {_told(error)}") from error
-        self._alive = asyncio.create_task(self._watch(client))
-
-    async def _check_node(self, node_id: str, what: str) -> ua.DataValue:
-        assert self._client is not None
-        data = await self._client.get_node(node_id).read_data_value(raise_on_bad_status=False)
-        status = data.StatusCode
-        if status is not None and status.value in (
-            ua.StatusCodes.BadNodeIdUnknown,
-            ua.StatusCodes.BadNodeIdInvalid,
-            ua.StatusCodes.BadAttributeIdInvalid,
-        ):
-            raise SetupError(
-                f"machine {self._machine}, {what}: the server has no node {node_id} ({status.name}); "
-                "look the node id up in the server's address space"
-            )
-        return data
+        """See Driver.open. SetupError also where the trigger's node or a node to acknowledge with is not there."""
+        if self._is_open:
+            raise RuntimeError(f"machine {self._machine}: open() on a driver that is open")
+        self._is_open = True
+        settings = self._settings
+        await self._link.open()
+        namespaces = Namespaces(settings.namespaces, list(self._link.namespaces))
+        points = settings.node_points
+        addresses = {name: point.address for name, point in points.items() if point.address is not None}
+        here = await located(self._link, namespaces, addresses)
+        self._require(here, settings.trigger.point)
+        snapshots = self._snapshots = Snapshots(
+            self._machine, self._link, settings.points, here, settings.trigger.point
+        )
+        self._check_trigger(await snapshots.prepare())
+        if settings.acknowledge is not None:
+            nodes = await located(self._link, namespaces, settings.acknowledging_nodes())
+            self._acknowledgement = acknowledgement(self._machine, self._link, settings.acknowledge, nodes)
+            await self._acknowledgement.prepare()
+        source = self._source = self._new_source(snapshots, here, namespaces)
+        await source.start()
+        self._was_open = True
 
     async def next_event(self) -> MachineEvent:
-        while True:
-            while self._changes:
-                at, value = self._changes.popleft()
-                event = self._event(at, value)
-                if event is not None:
-                    return event
-            if self._client is None or self._broken is not None:
-                raise LinkError(f"machine {self._machine}: {self._broken or 'not connected'}")
-            self._arrived.clear()
-            await self._arrived.wait()
+        """See Driver.next_event."""
+        if self._source is None:
+            raise LinkError(f"machine {self._machine}: not connected")
+        return await self._source.next_event()
 
-    def _event(self, at: datetime, value: Any) -> MachineEvent | None:
-        if not isinstance(value, bool | int | float | str):
-            return None
-        first, before = not self._heard, self._last
-        self._heard, self._last = True, value
-        if self._settings.trigger.on == "rising" and (not value or (not first and bool(before))):
-            return None
-        if not first and value == before:
-            return None
-        return MachineEvent(at, key=value, first=first)
-
-    async def read(self, event: MachineEvent) -> Reading:  # noqa: ARG002  # what stands now is what is acknowledged
-        name = self._settings.trigger.point
-        where = self._names.index(name)
-        for _ in range(TORN_READS):
-            snapshot = await self._read_nodes(self._names)
-            (after,) = await self._read_nodes([name])
-            if snapshot[where].value == after.value:
-                return Reading(datetime.now(UTC), dict(zip(self._names, snapshot, strict=True)))
-        raise LinkError(f"machine {self._machine}: results follow each other faster than they can be read")
-
-    async def _read_nodes(self, names: list[str]) -> list[PointValue]:
-        client = self._connected()
-        node_ids = [self._settings.points[name].node_id for name in names]
-        parameters = ua.ReadParameters(
-            TimestampsToReturn=ua.TimestampsToReturn.Both,
-            NodesToRead=[
-                ua.ReadValueId(NodeId=ua.NodeId.from_string(node_id), AttributeId=ua.AttributeIds.Value)
-                for node_id in node_ids
-            ],
-        )
-        try:
-            answers = await client.uaclient.read(parameters)
-        except _LINK_ERRORS as error:
-            raise LinkError(f"machine {self._machine}: read failed: {_told(error)}") from error
-        if len(answers) != len(names):
-            raise LinkError(f"machine {self._machine}: {len(answers)} answers to {len(names)} nodes")
-        return [
-            point_value(answer, f"point {name}, node {node_id}")
-            for answer, name, node_id in zip(answers, names, node_ids, strict=True)
-        ]
+    async def read(self, event: MachineEvent) -> Reading:
+        """See Driver.read. What stands in the nodes now is what is acknowledged; an event's fields are the event's."""
+        values: dict[str, PointValue] = {}
+        snapshots = self._snapshots
+        if snapshots is None:
+            raise LinkError(f"machine {self._machine}: not connected")
+        if isinstance(event, ResultEvent):
+            values |= await snapshots.fields(event.fields, list(self._settings.event_points))
+        if self._settings.node_points:
+            values |= await snapshots.take()
+        in_order = {name: values[name] for name in self._settings.points}
+        if self._settings.acknowledge is None and self._source is not None:
+            self._source.done()
+        return Reading(datetime.now(UTC), in_order, event.payload)
 
     async def acknowledge(self, reading: Reading, cycle_key: Scalar | None) -> None:
+        """See Acknowledging. SetupError also where the machine takes no such value."""
         if self._settings.acknowledge is None:
             return
-        write = self._settings.acknowledge.write
-        client = self._connected()
-        value: Scalar = write.value
-        if isinstance(value, str):
-            try:
-                value = render(value, _scalars(reading.values, cycle_key), as_text)
-            except KeyError as error:
-                raise LinkError(
-                    f"machine {self._machine}: nothing to acknowledge with: {error} has no value"
-                ) from error
-        try:
-            node = client.get_node(write.node_id)
-            if self._acknowledge_type is None:
-                self._acknowledge_type = await node.read_data_type_as_variant_type()
-            await node.write_value(ua.DataValue(variant_of(value, self._acknowledge_type)))
-        except (BadNotWritable, BadUserAccessDenied, BadTypeMismatch) as error:
-            raise SetupError(f"machine {self._machine}, acknowledge node {write.node_id}: {_told(error)}") from error
-        except ValueError as error:
-            raise SetupError(
-                f"machine {self._machine}, acknowledge node {write.node_id}: {value!r} does not fit the node's type"
-            ) from error
-        except _LINK_ERRORS as error:
-            raise LinkError(f"machine {self._machine}: acknowledgement failed: {_told(error)}") from error
+        if self._acknowledgement is None:
+            raise LinkError(f"machine {self._machine}: not connected")
+        await self._acknowledgement.tell(reading, cycle_key)
+        if self._source is not None:
+            self._source.done()
 
     async def close(self) -> None:
-        client, self._client = self._client, None
-        alive, self._alive = self._alive, None
-        self._subscription = None
-        self._arrived.set()
-        if alive is not None:
-            alive.cancel()
-            await asyncio.gather(alive, return_exceptions=True)
-        if client is None:
+        """See Driver.close."""
+        source, self._source = self._source, None
+        self._snapshots = self._acknowledgement = None
+        self._is_open = False
+        await self._link.close()
+        if source is not None:
+            source.wake()
+            await source.stop()
+
+    def _new_source(self, snapshots: Snapshots, here: Located, namespaces: Namespaces) -> Source:
+        trigger, silence_s = self._settings.trigger, self._settings.connect.silence
+        # A machine that holds its result until it is acknowledged loses none while nobody listens.
+        gap = self._was_open and self._settings.acknowledge is None
+        if isinstance(trigger, EventTrigger):
+            fields = {name: str(point.event_field) for name, point in self._settings.event_points.items()}
+            return EventSource(
+                self._machine, self._link, trigger, silence_s, fields, namespaces, self._events, gap=self._was_open
+            )
+        node_id, common = here.nodes[trigger.point], (self._machine, self._link, trigger, silence_s, snapshots)
+        if trigger.poll is None:
+            return SubscribedSource(*common, node_id, gap=gap)
+        return PolledSource(*common, node_id, gap=gap, handshake=self._settings.trigger_is_ready)
+
+    def _require(self, here: Located, point: str | None) -> None:
+        if point is not None and point in here.missing:
+            raise SetupError(f"machine {self._machine}, trigger point {point}: {here.missing[point]}")
+
+    def _check_trigger(self, found: Mapping[str, PointValue]) -> None:
+        name = self._settings.trigger.point
+        point = found.get(name) if name is not None else None
+        if point is None or point.problem is None:
             return
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await client.disconnect()  # over a lost link too: only this ends the client's own tasks
-        except _LINK_ERRORS:
-            client.disconnect_socket()
+        if point.status_code in {ua.StatusCode(ua.UInt32(code)).name for code in ABSENT}:
+            raise SetupError(
+                f"machine {self._machine}: trigger {point.problem}; look the node up in the server's address space"
+            )
+        if point.status_code is not None and point.value is None:
+            raise LinkError(f"machine {self._machine}: trigger {point.problem}")
 
-    # -- asyncua's callbacks -----------------------------------------------------------------------------------------
-
-    def datachange_notification(self, _node: Any, value: Any, data: Any) -> None:
-        """asyncua hands out a change of the trigger."""
-        status = data.monitored_item.Value.StatusCode
-        if status is None or not status.is_bad():
-            self._changes.append((datetime.now(UTC), value))
-            self._arrived.set()
-
-    def status_change_notification(self, status: ua.StatusChangeNotification) -> None:
-        """The server ended the subscription."""
-        self._break(f"subscription ended by the server ({status.Status})")
-
-    async def _on_lost(self, error: Exception) -> None:
-        self._break(f"connection lost: {_told(error)}")
-
-    def _break(self, why: str) -> None:
-        if self._broken is None:
-            self._broken = why
-        self._arrived.set()
-
-    async def _watch(self, client: Client) -> None:
-        """A frozen server keeps its socket open and says nothing: ask it."""
-        node = client.get_node(self._settings.points[self._settings.trigger.point].node_id)
-        while self._broken is None:
-            await asyncio.sleep(ALIVE_EVERY_S)
-            try:
-                async with asyncio.timeout(self._settings.connect.timeout):
-                    await node.read_data_value(raise_on_bad_status=False)
-            except _LINK_ERRORS as error:
-                self._break(f"server is silent: {_told(error)}")
-
-    def _connected(self) -> Client:
-        if self._client is None or self._broken is not None:
-            raise LinkError(f"machine {self._machine}: {self._broken or 'not connected'}")
-        return self._client
-
-
-def _scalars(values: Mapping[str, PointValue], cycle_key: Scalar | None) -> dict[str, Scalar]:
-    found: dict[str, Scalar] = {}
-    for name, point in values.items():
-        value: RawValue | None = point.value
-        if value is not None and not isinstance(value, list):
-            found[name] = value
-    if cycle_key is not None:
-        found["cycle_key"] = cycle_key
-    return found
-
-
-def _told(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    def _wake(self) -> None:
+        if self._source is not None:
+            self._source.wake()

@@ -1,82 +1,258 @@
 """How an OPC-UA machine is described. No client library is imported here: it costs 45 MB."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from contracts.duration import Duration
 from drivers.base import PointSettings, ProtocolSettings, Strict
+from drivers.handshake import FourPhase
+from drivers.opcua.addresses import (
+    BrowsePath,
+    FieldPath,
+    NamespaceName,
+    NodeAddress,
+    NodeIdText,
+    browse_names,
+    namespaces_in,
+)
+from drivers.opcua.connect import Connect
 from drivers.template import Template
 
-NodeIdText = Annotated[str, StringConstraints(pattern=r"^(ns=\d+;)?[isgb]=.+$")]
-"""A node id as OPC 10000-6, 5.3.1.10 writes it: ``ns=2;s=Laser.Depth``, ``i=2258``."""
+NodeType = Literal[
+    "boolean",
+    "sbyte",
+    "byte",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "float",
+    "double",
+    "string",
+    "datetime",
+    "guid",
+    "bytestring",
+    "localizedtext",
+]
 
-NodeType = Literal["string", "int16", "int32", "int64", "uint16", "uint32", "uint64", "float", "double", "boolean"]
 
-
-class Connect(Strict):
-    """The server's endpoint. ``timeout`` is the longest wait for one answer."""
-
-    url: Annotated[str, StringConstraints(pattern=r"^opc\.tcp://[^\s/:]+(:\d{1,5})?(/\S*)?$")]
-    """``opc.tcp://host:port/path`` of the server's endpoint."""
-    timeout: Annotated[Duration, Field(gt=0)] = 4.0
-    """Longest wait for the connection or for one answer."""
-
-
-class Trigger(Strict):
-    """What says that a result is there: any change of ``point``, or its rising edge, sampled every ``sampling``."""
+class DataTrigger(Strict):
+    """A node that tells by its value that a result is there."""
 
     point: str
-    """Name of the point that is watched."""
+    """Name of the point that is watched. The machine sets it last."""
     on: Literal["change", "rising"] = "change"
     """``change``: any new value. ``rising``: from false (or 0) to true."""
     sampling: Annotated[Duration, Field(ge=0)] = 0.05
-    """How often the server looks at the point; it may round this to what it can do."""
+    """How often the server looks at the point, and tells; it may round this to what it can do."""
+    queue: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Changes the server keeps for the station while it is slow."""
+    deadband: Annotated[float | int, Field(gt=0)] | None = None
+    """A smaller change of the value is none."""
+    deadband_percent: Annotated[float | int, Field(gt=0, le=100)] | None = None
+    """The same, in percent of the point's range (its EURange)."""
+    poll: Annotated[Duration, Field(ge=0.01)] | None = None
+    """Ask this often instead of subscribing, for a server that has no subscriptions."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.deadband is not None and self.deadband_percent is not None:
+            raise ValueError("deadband: give it as a value or in percent")
+        given = {"sampling", "queue", "deadband", "deadband_percent"} & self.model_fields_set
+        if self.poll is not None and given:
+            raise ValueError(f"poll: {', '.join(sorted(given))} belong to a subscription")
+        return self
+
+
+class EventTrigger(Strict):
+    """An event (OPC 10000-5, 6.4) that is a result: its fields are points."""
+
+    on: Literal["event"]
+    """The server sends an event for each result."""
+    event_type: NodeIdText
+    """Only events of this type (and those made of it) are results."""
+    source: NodeIdText = "i=2253"
+    """The node that sends them; the Server object (``i=2253``) passes on those of all."""
+    publishing: Annotated[Duration, Field(ge=0)] = 0.1
+    """How often the server passes on what has happened."""
+    queue: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Events the server keeps for the station while it is slow."""
+    point: str | None = None
+    """A point that the machine sets last in a result, where some points are nodes: they belong together when it stayed
+    the same while they were read."""
 
 
 class OpcUaPoint(PointSettings):
-    """A node. The node's own type is what is read; ``type`` and ``array`` are what a simulator makes it with."""
+    """A value: a node, or a field of the event. The node's own type is what is read."""
 
-    node_id: NodeIdText
-    """Where the value is: ``ns=2;s=Laser.Depth``, ``i=2258`` (OPC 10000-6, 5.3.1.10)."""
+    node_id: NodeIdText | None = None
+    """Where the value is: ``ns=2;s=Laser.Depth``, ``nsu=urn:maker:laser;i=7``, ``g=`` or ``b=`` (OPC 10000-6,
+    5.3.1.10). ``ns`` is an index or one of the names under ``namespaces``."""
+    browse_path: BrowsePath | None = None
+    """The way to the node by browse names, ``m:Laser/m:Result/m:Depth``, where ids or indexes may change."""
+    start: NodeIdText | None = None
+    """Where the browse path begins; the Objects folder (``i=85``) by default."""
+    event_field: BrowsePath | None = None
+    """Of an event trigger: the field of the event, by its browse name (``m:SerialNumber``, ``Message``)."""
+    field: FieldPath | None = None
+    """What of the value is meant: a member of a structure (``Force.Peak``), a place of an array (``[2]``) or a matrix
+    (``[0,1]``), or both (``Points[2].Force``). Of an array of structures a member is the list of all of them."""
+    enumeration: Literal["number", "name"] = "number"
+    """Of an enumeration: its number, or the server's name for it."""
+    text: Literal["utf-8", "latin-1", "cp949"] | None = None
+    """Bytes (a ByteString or an array of Byte) are a text of this encoding, up to its first NUL; else hexadecimal."""
     type: NodeType = "string"
     """Type a simulator makes the node with; a real server's node has its own."""
     array: bool = False
-    """The node holds a list; said for the simulator."""
+    """The value is a list; said for the simulator."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        given = [key for key in ("node_id", "browse_path", "event_field") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of node_id, browse_path, event_field")
+        if self.start is not None and self.browse_path is None:
+            raise ValueError("start: only a browse_path begins somewhere")
+        return self
+
+    @property
+    def address(self) -> NodeAddress | None:
+        """The node, None for a field of the event."""
+        if self.event_field is not None:
+            return None
+        return NodeAddress(node_id=self.node_id, browse_path=self.browse_path, start=self.start)
+
+    def __str__(self) -> str:
+        what = f"event field {self.event_field}" if self.event_field is not None else f"node {self.address}"
+        return what if self.field is None else f"{what}, {self.field}"
 
 
-class Write(Strict):
-    """What is written to acknowledge: a text with ``{cycle_key}`` or ``{point}``, in the type the node has."""
+class Write(NodeAddress):
+    """What is written: a text with ``{cycle_key}`` or ``{point}``, in the type the node has."""
 
-    node_id: NodeIdText
-    """The node that is written."""
     value: Template | bool | int = "{cycle_key}"
     """What is written; ``{cycle_key}`` and ``{point}`` are filled in."""
     type: NodeType = "uint32"
     """Type a simulator makes the node with; written is the type the real node has."""
 
 
+class Method(Strict):
+    """A method that is called once the result is kept."""
+
+    object: NodeAddress
+    """The object the method is called on."""
+    method: NodeAddress
+    """The method. Its arguments have the types it asks for."""
+    arguments: tuple[Template | bool | int | float, ...] = ("{cycle_key}",)
+    """What it is called with; ``{cycle_key}`` and ``{point}`` are filled in."""
+    accepted: bool | int | str | None = None
+    """The first output argument's value when the machine accepted it; anything else is tried again. None: the method
+    only has to succeed."""
+
+
+class FourPhaseNodes(FourPhase[NodeAddress]):
+    """The handshake ready, ack, ready off, ack off. Its signals are nodes, boolean or number."""
+
+    echo: Write | None = None
+    """Written before ack, so that the machine can compare: the cycle's number."""
+
+
 class Acknowledge(Strict):
     """How the machine is told that its result is kept."""
 
-    write: Write
+    write: Write | None = None
+    """A node is written: the cycle's number, or a flag that the machine takes back by itself."""
+    call: Method | None = None
+    """A method is called."""
+    four_phase: FourPhaseNodes | None = None
+    """A handshake with signals."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if sum(way is not None for way in (self.write, self.call, self.four_phase)) != 1:
+            raise ValueError("give exactly one of write, call, four_phase")
+        return self
 
 
 class OpcUaSettings(ProtocolSettings):
     """A machine's OPC-UA keys."""
 
     connect: Connect
-    trigger: Trigger
+    namespaces: Annotated[Mapping[NamespaceName, str], Field(default={})]
+    """Short names for namespace URIs, used as ``ns=m;...`` and ``m:Name``: a server may number them anew when it
+    starts."""
+    trigger: DataTrigger | EventTrigger
+    """What says that a result is there."""
     points: Annotated[Mapping[str, OpcUaPoint], Field(min_length=1)]
     acknowledge: Acknowledge | None = None
 
     def referenced_points(self) -> Mapping[str, str]:
-        return {"trigger.point": self.trigger.point}
+        return {} if self.trigger.point is None else {"trigger.point": self.trigger.point}
+
+    @property
+    def trigger_is_ready(self) -> bool:
+        """The trigger's node is the ready signal of the handshake."""
+        point = self.points.get(self.trigger.point or "")
+        shaken = None if self.acknowledge is None else self.acknowledge.four_phase
+        return point is not None and shaken is not None and str(point.address) == str(shaken.ready)
+
+    @property
+    def node_points(self) -> Mapping[str, OpcUaPoint]:
+        """The points that are read from nodes."""
+        return {name: point for name, point in self.points.items() if point.event_field is None}
+
+    @property
+    def event_points(self) -> Mapping[str, OpcUaPoint]:
+        """The points that come with the event."""
+        return {name: point for name, point in self.points.items() if point.event_field is not None}
 
     @model_validator(mode="after")
-    def _single_trigger(self) -> Self:
-        point = self.points.get(self.trigger.point)
+    def _fits_together(self) -> Self:
+        point = None if self.trigger.point is None else self.points.get(self.trigger.point)
         if point is not None and point.array:
             raise ValueError("trigger.point: a list cannot be a trigger")
+        if point is not None and point.event_field is not None:
+            raise ValueError("trigger.point: a field of the event is no node that can be watched")
+        if isinstance(self.trigger, DataTrigger) and self.event_points:
+            name = next(iter(self.event_points))
+            raise ValueError(f"points.{name}.event_field: only a trigger on: event has fields")
+        for place, used in self._namespaces_used():
+            unknown = used - self.namespaces.keys()
+            if unknown:
+                raise ValueError(f"{place}: {sorted(unknown)[0]} is no index, and no name under namespaces")
         return self
+
+    def _namespaces_used(self) -> Iterator[tuple[str, set[str]]]:
+        """Key path, and the names of namespaces that stand there."""
+        for name, point in self.points.items():
+            for key, used in namespaces_in(point.node_id, point.browse_path, point.start).items():
+                yield f"points.{name}.{key}", used
+            if point.event_field is not None:
+                spaces = {space for space, _ in browse_names(point.event_field) if space and not space.isdigit()}
+                yield f"points.{name}.event_field", spaces
+        if isinstance(self.trigger, EventTrigger):
+            for key in ("event_type", "source"):
+                for used in namespaces_in(getattr(self.trigger, key), None, None).values():
+                    yield f"trigger.{key}", used
+        for place, address in self.acknowledging_nodes().items():
+            for key, used in address.namespaces_used().items():
+                yield f"{place}.{key}", used
+
+    def acknowledging_nodes(self) -> Mapping[str, NodeAddress]:
+        """Key path -> node, of all that an acknowledgement touches."""
+        acknowledge = self.acknowledge
+        found: dict[str, NodeAddress | None] = {}
+        if acknowledge is not None and acknowledge.write is not None:
+            found["acknowledge.write"] = acknowledge.write
+        elif acknowledge is not None and acknowledge.call is not None:
+            found["acknowledge.call.object"] = acknowledge.call.object
+            found["acknowledge.call.method"] = acknowledge.call.method
+        elif acknowledge is not None and acknowledge.four_phase is not None:
+            shaken = acknowledge.four_phase
+            found |= {f"acknowledge.four_phase.{signal}": node for signal, node in shaken.signals().items()}
+            found["acknowledge.four_phase.echo"] = shaken.echo
+        return {place: node for place, node in found.items() if node is not None}

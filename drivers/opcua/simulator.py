@@ -1,129 +1,258 @@
 """An OPC-UA machine made of software: an asyncua server on a free port, with the nodes of the settings."""
 
 import asyncio
-import logging
-import socket
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from asyncua import Server, ua
-from asyncua.common.node import Node
+from asyncua.common.callback import Callback, CallbackService, CallbackType, ServerItemCallback
+from asyncua.common.methods import uamethod
 
 from contracts.measurement import Scalar
 from drivers.base import Fault, RawValue
-from drivers.opcua.settings import NodeType, OpcUaSettings
-from drivers.opcua.values import variant_of
+from drivers.opcua.settings import DataTrigger, FourPhaseNodes, OpcUaSettings
+from drivers.opcua.simulated import KINDS, Space
+from drivers.opcua.simulated_security import SimulatedIdentity
+from drivers.opcua.variants import variant_of
 from drivers.template import as_text, render
 
-_KINDS: Mapping[NodeType, ua.VariantType] = {
-    "string": ua.VariantType.String,
-    "int16": ua.VariantType.Int16,
-    "int32": ua.VariantType.Int32,
-    "int64": ua.VariantType.Int64,
-    "uint16": ua.VariantType.UInt16,
-    "uint32": ua.VariantType.UInt32,
-    "uint64": ua.VariantType.UInt64,
-    "float": ua.VariantType.Float,
-    "double": ua.VariantType.Double,
-    "boolean": ua.VariantType.Boolean,
-}
-_ACKNOWLEDGED_EVERY_S = 0.005
-
-logging.getLogger("asyncua").setLevel(logging.CRITICAL)
+_WRITTEN_EVERY_S = 0.5
+"""Every write wakes who waits for it; this is for what comes another way."""
+_OFF = datetime(2000, 1, 1, tzinfo=UTC)
+"""Where a clock begins that has lost its battery."""
 
 
 class OpcUaSimulator:
     """Holds each result until the station has acknowledged it, where the settings say so."""
 
-    faults: frozenset[Fault] = frozenset()
+    faults = frozenset({Fault.DROP_LINK, Fault.ANSWER_LATE, Fault.TEAR, Fault.LOSE_SUBSCRIPTION, Fault.JUMP_CLOCK})
 
     def __init__(self, machine: str, settings: OpcUaSettings) -> None:
         self._machine = machine
         self._settings = settings
         self._server: Server | None = None
-        self._nodes: dict[str, tuple[Node, ua.VariantType]] = {}
-        self._acknowledged: tuple[Node, ua.VariantType] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._space: Space | None = None
+        self._happened = asyncio.Event()
+        self._called: list[str] | None = None
+        self._clock_off = timedelta(0)
+        self._shown: dict[str, RawValue | None] = {}
+        self._previous: dict[str, RawValue | None] = {}
+        self._late = False
+        self._tearing: str | None = None
 
     async def start(self) -> Mapping[str, str | int]:
-        server = self._server = Server()
+        """See Simulator.start. Its certificate, and all that a station needs to be let in, is made anew."""
+        self._folder = tempfile.TemporaryDirectory(prefix="neurohub-opcua-")
+        identity = SimulatedIdentity(Path(self._folder.name), self._settings.connect)
+        server = self._server = Server(user_manager=identity)
         await server.init()
-        url = f"opc.tcp://127.0.0.1:{_free_port()}/"
-        server.set_endpoint(url)
-        server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-        for place in range(2, max(map(_namespace, self._node_ids()), default=0) + 1):
-            await server.register_namespace(f"urn:simulated:{place}")
-        for name, point in self._settings.points.items():
-            kind = _KINDS[point.type]
-            start: RawValue = [] if point.array else _zero(point.type)
-            self._nodes[name] = (await self._add(point.node_id, name, variant_of(start, kind)), kind)
-        if self._settings.acknowledge is not None:
-            write = self._settings.acknowledge.write
-            kind = _KINDS[write.type]
-            node = await self._add(write.node_id, "acknowledge", variant_of(_zero(write.type), kind))
-            await node.set_writable()
-            self._acknowledged = (node, kind)
+        server.set_endpoint("opc.tcp://127.0.0.1:0/")
+        await identity.show(server)
+        space = self._space = Space(server, self._settings)
+        await space.build()
+        await self._add_acknowledgement(space)
+        server.subscribe_server_callback(CallbackType.PreRead, self._reading)
+        server.subscribe_server_callback(CallbackType.PostRead, self._has_read)
+        server.subscribe_server_callback(CallbackType.PostWrite, self._written)
         await server.start()
-        return {"connect.url": url}
+        assert server.bserver is not None
+        return {"connect.url": f"opc.tcp://127.0.0.1:{server.bserver.port}/", **identity.settings}
 
     async def cycle(self, values: Mapping[str, RawValue | None], cycle_key: Scalar | None) -> None:
-        await self.present(values)
-        if self._settings.acknowledge is None or self._acknowledged is None:
+        """See Simulator.cycle. Raises ValueError for a value that its node cannot hold."""
+        settings, space = self._settings.acknowledge, self._running_space()
+        values = self._with_flag(values)
+        if settings is None:
+            await self._lower_flag()  # so that it can be raised
+        if settings is not None and settings.four_phase is not None:
+            await self._shake(settings.four_phase, values, cycle_key)
+        elif settings is not None and settings.write is not None:
+            node = space.signals["acknowledge.write"]
+            if not isinstance(settings.write.value, str):
+                await node.write_value(variant_of(0, KINDS[settings.write.type]))  # the last result's must not count
+            await self.present(values)
+            expected = variant_of(self._filled(settings.write.value, cycle_key), KINDS[settings.write.type]).Value
+            await self._until(lambda: self._value_of("acknowledge.write") == expected)
+        elif settings is not None and settings.call is not None:
+            self._called = None
+            await self.present(values)
+            expected = [as_text(self._filled(argument, cycle_key)) for argument in settings.call.arguments]
+            await self._until(lambda: self._called == expected)
+        else:
+            await self.present(values)
             return
-        wanted: Scalar = self._settings.acknowledge.write.value
-        if isinstance(wanted, str):
-            scalars = {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
-            if cycle_key is not None:
-                scalars["cycle_key"] = cycle_key
-            wanted = render(wanted, scalars, as_text)
-        node, kind = self._acknowledged
-        expected = variant_of(wanted, kind).Value
-        while await node.read_value() != expected:
-            await asyncio.sleep(_ACKNOWLEDGED_EVERY_S)
+        await self._lower_flag()
 
     async def present(self, values: Mapping[str, RawValue | None]) -> None:
-        """Put these values into the nodes, the trigger's last. A node with None has a bad status from now on."""
-        trigger = self._settings.trigger.point
-        for name in sorted(values, key=lambda name: name == trigger):
-            node, kind = self._nodes[name]
-            value = values[name]
-            if value is None:
-                bad = ua.StatusCode(ua.UInt32(ua.StatusCodes.BadSensorFailure))
-                await node.write_value(ua.DataValue(Value=ua.Variant(None), StatusCode=bad))
-            else:
-                await node.write_value(ua.DataValue(variant_of(value, kind)))
+        """Put these values into the nodes, the trigger's last, or send them as an event. A node with None has a bad
+        status from now on."""
+        space = self._running_space()
+        self._previous = dict(self._shown)
+        self._shown |= values
+        trigger = self._settings.trigger
+        await self._show(self._in_nodes(values))
+        if not isinstance(trigger, DataTrigger):
+            await space.fire({**self._shown, **values}, self._now())
 
     async def misbehave(self, fault: Fault) -> None:
         """See Simulator.misbehave."""
-        raise ValueError(f"machine {self._machine}: {fault} is no fault of this machine")
+        server = self._running()
+        if fault is Fault.DROP_LINK:
+            for transport in list(server.iserver.asyncio_transports):
+                transport.abort()
+        elif fault is Fault.ANSWER_LATE:
+            self._late = True
+        elif fault is Fault.TEAR:
+            self._tearing = "armed"
+        elif fault is Fault.LOSE_SUBSCRIPTION:
+            service = server.iserver.subscription_service
+            await service.delete_subscriptions(list(service.subscriptions))
+        elif fault is Fault.JUMP_CLOCK:
+            self._clock_off = _OFF - datetime.now(UTC)
+        else:
+            raise ValueError(f"machine {self._machine}: {fault} is no fault of this machine")
 
     async def stop(self) -> None:
+        """See Simulator.stop."""
         server, self._server = self._server, None
         if server is not None:
             await server.stop()
             # asyncua keeps the session of a station whose link broke, and what runs for it, beyond its own end.
             for session in list(server.iserver._external_sessions.values()):
                 await session.close_session()
+        if self._folder is not None:
+            self._folder.cleanup()
 
-    async def _add(self, node_id: str, name: str, start: ua.Variant) -> Node:
-        assert self._server is not None
-        place = _namespace(node_id)
-        browse_name = ua.QualifiedName(name, ua.UInt16(place))
-        return await self._server.nodes.objects.add_variable(ua.NodeId.from_string(node_id), browse_name, start)
+    # -- results -----------------------------------------------------------------------------------------------------
 
-    def _node_ids(self) -> list[str]:
-        ids = [point.node_id for point in self._settings.points.values()]
-        return ids if self._settings.acknowledge is None else [*ids, self._settings.acknowledge.write.node_id]
+    async def _show(self, values: Mapping[str, RawValue | None]) -> None:
+        await self._running_space().show(values, self._now())
+
+    async def _shake(
+        self, settings: FourPhaseNodes, values: Mapping[str, RawValue | None], cycle_key: Scalar | None
+    ) -> None:
+        place = "acknowledge.four_phase"
+        if settings.busy is not None:
+            await self._signal(f"{place}.busy", on=True)
+        await self.present(values)
+        if settings.busy is not None:
+            await self._signal(f"{place}.busy", on=False)
+        await self._signal(f"{place}.ready", on=True)
+        await self._until(lambda: bool(self._value_of(f"{place}.ack")))
+        if settings.echo is not None:
+            expected = variant_of(self._filled(settings.echo.value, cycle_key), KINDS[settings.echo.type]).Value
+            found = self._value_of(f"{place}.echo")
+            if found != expected:
+                raise ValueError(f"machine {self._machine}: the station acknowledged {found}, not {expected}")
+        await self._signal(f"{place}.ready", on=False)
+        await self._until(lambda: not self._value_of(f"{place}.ack"))
+
+    def _with_flag(self, values: Mapping[str, RawValue | None]) -> Mapping[str, RawValue | None]:
+        """A flag that nobody counts is raised with each result."""
+        trigger = self._settings.trigger
+        if not isinstance(trigger, DataTrigger) or trigger.on != "rising" or trigger.point in values:
+            return values
+        return {**values, trigger.point: True}
+
+    async def _lower_flag(self) -> None:
+        trigger = self._settings.trigger
+        if isinstance(trigger, DataTrigger) and trigger.on == "rising":
+            await self._show({trigger.point: False})
+
+    def _filled(self, value: Scalar, cycle_key: Scalar | None) -> Scalar:
+        if not isinstance(value, str):
+            return value
+        known = {name: one for name, one in self._shown.items() if isinstance(one, bool | int | float | str)}
+        return render(value, known if cycle_key is None else {**known, "cycle_key": cycle_key}, as_text)
+
+    async def _add_acknowledgement(self, space: Space) -> None:
+        settings = self._settings.acknowledge
+        if settings is None:
+            return
+        if settings.call is not None:
+            count = len(settings.call.arguments)
+            await space.add_method(settings.call.object, settings.call.method, self._acknowledge_called, count)
+        elif settings.write is not None:
+            kind = KINDS[settings.write.type]
+            await space.add_signal("acknowledge.write", settings.write, kind, _nothing(kind))
+        elif settings.four_phase is not None:
+            for signal, address in settings.four_phase.signals().items():
+                await space.add_signal(f"acknowledge.four_phase.{signal}", address, ua.VariantType.Boolean, False)
+            echo = settings.four_phase.echo
+            if echo is not None:
+                kind = KINDS[echo.type]
+                await space.add_signal("acknowledge.four_phase.echo", echo, kind, _nothing(kind))
+
+    @uamethod
+    def _acknowledge_called(self, _parent: ua.NodeId, *arguments: str) -> int:
+        self._called = list(arguments)
+        self._happened.set()
+        accepted = (
+            self._settings.acknowledge.call.accepted
+            if self._settings.acknowledge and self._settings.acknowledge.call
+            else 0
+        )
+        return accepted if isinstance(accepted, int) else 0
+
+    async def _signal(self, place: str, *, on: bool) -> None:
+        await self._running_space().signals[place].write_value(on)
+
+    def _value_of(self, place: str) -> object:
+        node_id = self._running_space().signals[place].nodeid
+        found = self._running().iserver.aspace.read_attribute_value(node_id, ua.AttributeIds.Value).Value
+        return None if found is None else found.Value
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._happened.clear()
+            try:
+                async with asyncio.timeout(_WRITTEN_EVERY_S):
+                    await self._happened.wait()
+            except TimeoutError:
+                continue
+
+    # -- asyncua's callbacks -----------------------------------------------------------------------------------------
+
+    async def _reading(self, event: Callback, _service: CallbackService) -> None:
+        if not isinstance(event, ServerItemCallback) or not event.is_external:
+            return
+        if self._late:
+            self._late = False
+            await asyncio.sleep(self._settings.connect.timeout * 1.5)
+        if self._tearing == "armed" and len(event.request_params.NodesToRead) > 1:
+            self._tearing = "torn"
+            old = list(self._previous.items())
+            await self._show(self._in_nodes(dict(old[: (len(old) + 1) // 2])))
+
+    async def _has_read(self, _event: Callback, _service: CallbackService) -> None:
+        if self._tearing == "torn":
+            self._tearing = None
+            await self._show(self._in_nodes(self._shown))
+
+    async def _written(self, _event: Callback, _service: CallbackService) -> None:
+        self._happened.set()
+
+    def _in_nodes(self, values: Mapping[str, RawValue | None]) -> Mapping[str, RawValue | None]:
+        return {name: value for name, value in values.items() if name in self._running_space().nodes}
+
+    def _now(self) -> datetime:
+        return datetime.now(UTC) + self._clock_off
+
+    def _running(self) -> Server:
+        if self._server is None:
+            raise RuntimeError(f"the simulator of {self._machine} is not started")
+        return self._server
+
+    def _running_space(self) -> Space:
+        if self._space is None:
+            raise RuntimeError(f"the simulator of {self._machine} is not started")
+        return self._space
 
 
-def _namespace(node_id: str) -> int:
-    return int(ua.NodeId.from_string(node_id).NamespaceIndex)
-
-
-def _zero(kind: NodeType) -> Scalar:
-    special: dict[NodeType, Scalar] = {"string": "", "boolean": False, "float": 0.0, "double": 0.0}
-    return special.get(kind, 0)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _nothing(kind: ua.VariantType) -> Scalar:
+    if kind in (ua.VariantType.String, ua.VariantType.LocalizedText, ua.VariantType.ByteString):
+        return ""
+    return 0

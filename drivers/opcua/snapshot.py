@@ -1,0 +1,129 @@
+"""One consistent snapshot of a machine's nodes: one Read for all of them, and a look whether the result is the same."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from asyncua import ua
+
+from contracts.errors import LinkError
+from contracts.measurement import Quality
+from drivers.base import PointValue
+from drivers.opcua.link import OpcUaLink
+from drivers.opcua.nodes import Located
+from drivers.opcua.settings import OpcUaPoint
+from drivers.opcua.typebook import TypeBook
+from drivers.opcua.values import Enumerated, point_value
+
+TORN_READS = 5
+ABSENT = frozenset(
+    {ua.StatusCodes.BadNodeIdUnknown, ua.StatusCodes.BadNodeIdInvalid, ua.StatusCodes.BadAttributeIdInvalid}
+)
+"""Statuses of a node that is not there, or is no variable."""
+
+log = structlog.get_logger()
+
+
+class Snapshots:
+    """Reads the points of one machine. Points of one node share its value; a node that is not there is told by name.
+
+    ``witness`` is the point that the machine sets last in a result: a snapshot during which it changed is torn.
+    """
+
+    def __init__(
+        self, machine: str, link: OpcUaLink, points: Mapping[str, OpcUaPoint], located: Located, witness: str | None
+    ) -> None:
+        self._machine = machine
+        self._link = link
+        self._points = points
+        self._nodes = located.nodes
+        self._missing = located.missing
+        self._witness = witness
+        # The witness last: where a Read has to be split, what came before it is compared too.
+        ordered = sorted(located.nodes.items(), key=lambda item: item[0] == witness)
+        self._order = list(dict.fromkeys(node_id for name, node_id in ordered if name in points))
+        self._types = TypeBook(link)
+        self._enumerations: dict[str, ua.NodeId] = {}
+
+    async def prepare(self) -> Mapping[str, PointValue]:
+        """The first snapshot, torn or not, with everything asked for that values need. Raises LinkError."""
+        named = [name for name, point in self._points.items() if point.enumeration == "name" and name in self._nodes]
+        types = await self._link.read([(self._nodes[name], ua.AttributeIds.DataType) for name in named])
+        for name, answer in zip(named, types, strict=True):
+            if answer.Value is not None and isinstance(answer.Value.Value, ua.NodeId):
+                self._enumerations[name] = answer.Value.Value
+                await self._types.learn_names(answer.Value.Value, self._nodes[name])
+        found = await self._points_of(self._order, await self._link.values(self._order))
+        for name, point in found.items():
+            if point.value is None and (name in self._missing or point.status_code in _ABSENT_NAMES):
+                log.warning("point not on the server", machine=self._machine, point=name, error=point.problem)
+        return found
+
+    async def take(self) -> dict[str, PointValue]:
+        """A snapshot; a torn one is taken again. Raises LinkError."""
+        if self._witness is None:
+            return await self._points_of(self._order, await self._link.values(self._order))
+        witness = self._nodes[self._witness]
+        for _ in range(TORN_READS):
+            answers = await self._link.values(self._order)
+            (after,) = await self._link.values([witness])
+            if _same(answers[self._order.index(witness)], after):
+                return await self._points_of(self._order, answers)
+        raise LinkError(
+            f"machine {self._machine}: point {self._witness} changed {TORN_READS} times while one result was read; the "
+            "machine has to hold a result until it is read (see acknowledge)"
+        )
+
+    async def of_one(self, name: str, answer: ua.DataValue) -> PointValue:
+        """A value of one point that came another way. Raises LinkError."""
+        return (await self._points_of([self._nodes[name]], [answer], only=name))[name]
+
+    async def fields(self, fields: Sequence[Any], names: Sequence[str]) -> dict[str, PointValue]:
+        """The fields of an event as points. Raises LinkError."""
+        for encoding in self._types.missing(fields):
+            await self._types.learn(encoding)
+        found: dict[str, PointValue] = {}
+        for name, value in zip(names, fields, strict=True):
+            variant = value if isinstance(value, ua.Variant) else ua.Variant(value)
+            data = ua.DataValue(variant, SourceTimestamp=None, ServerTimestamp=None)
+            point = self._points[name]
+            found[name] = point_value(data, self._types.content(variant), point, f"point {name}, {point}")
+        return found
+
+    async def _points_of(
+        self, nodes: Sequence[ua.NodeId], answers: Sequence[ua.DataValue], only: str | None = None
+    ) -> dict[str, PointValue]:
+        for encoding in self._types.missing(answers):
+            await self._types.learn(encoding)
+        by_node = dict(zip(nodes, answers, strict=True))
+        contents = {node_id: self._types.content(answer.Value) for node_id, answer in by_node.items()}
+        found: dict[str, PointValue] = {}
+        for name, point in self._points.items() if only is None else [(only, self._points[only])]:
+            where = f"point {name}, {point}"
+            if name in self._missing:
+                found[name] = PointValue(None, Quality.BAD, problem=f"{where}: {self._missing[name]}")
+            elif name in self._nodes:
+                node_id = self._nodes[name]
+                content = await self._with_names(name, contents[node_id])
+                found[name] = point_value(by_node[node_id], content, point, where)
+        return found
+
+    async def _with_names(self, name: str, content: Any) -> Any:
+        data_type = self._enumerations.get(name)
+        if data_type is None:
+            return content
+        numbers = content if isinstance(content, list) else [content]
+        names = self._types.names[data_type]
+        if any(isinstance(number, int) and number not in names for number in numbers):
+            names = await self._types.learn_names(data_type, self._nodes[name])  # it may have got a new one
+        if isinstance(content, list):
+            return [Enumerated.of(number, names) if isinstance(number, int) else number for number in content]
+        return Enumerated.of(content, names) if isinstance(content, int) else content
+
+
+_ABSENT_NAMES = {ua.StatusCode(ua.UInt32(code)).name for code in ABSENT}
+
+
+def _same(one: ua.DataValue, other: ua.DataValue) -> bool:
+    """The same value with the same status; the times may differ."""
+    return (one.Value, one.StatusCode) == (other.Value, other.StatusCode)

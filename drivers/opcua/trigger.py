@@ -1,0 +1,104 @@
+"""From the trigger's values to signals: what was there first, what is new, and where some may be lost."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+from contracts.errors import LinkError
+from contracts.measurement import Scalar
+from drivers.base import MachineEvent, PointValue
+from drivers.opcua.settings import DataTrigger
+
+T = TypeVar("T")
+
+
+class Source(Protocol):
+    """What a driver listens to."""
+
+    async def start(self) -> None:
+        """Begin to listen. Raises LinkError or SetupError."""
+
+    async def next_event(self) -> MachineEvent:
+        """The next signal. May be cancelled without losing one. Raises LinkError."""
+
+    def done(self) -> None:
+        """The last event is done with: it need not be told again after the link was lost."""
+
+    async def stop(self) -> None:
+        """Stop what runs. The link ends the subscription. Never raises."""
+
+    def wake(self) -> None:
+        """The link broke: whoever waits is told."""
+
+
+@dataclass(frozen=True)
+class Signal(Generic[T]):
+    """Something the server told, and when. ``lost``: others before it may be gone."""
+
+    at: datetime
+    content: T
+    lost: bool = False
+
+
+class Inbox(Generic[T]):
+    """What came and was not taken yet. What came before the link broke is still handed out."""
+
+    def __init__(self, broken: Callable[[], str | None], machine: str) -> None:
+        self._broken = broken
+        self._machine = machine
+        self._waiting: deque[T] = deque()
+        self._news = asyncio.Event()
+
+    def put(self, one: T) -> None:
+        """Hand it to whoever waits."""
+        self._waiting.append(one)
+        self._news.set()
+
+    def wake(self) -> None:
+        """The link broke: whoever waits is told."""
+        self._news.set()
+
+    async def first(self) -> T:
+        """The oldest; it stays until ``taken()``. Raises LinkError when nothing waits and the link is broken."""
+        while not self._waiting:
+            if (why := self._broken()) is not None:
+                raise LinkError(f"machine {self._machine}: {why}")
+            self._news.clear()
+            await self._news.wait()
+        return self._waiting[0]
+
+    def taken(self) -> None:
+        """The oldest is done with."""
+        self._waiting.popleft()
+
+
+class Edges:
+    """Which values of a trigger are signals. ``gap``: results may have come before the first of them."""
+
+    def __init__(self, settings: DataTrigger, *, gap: bool) -> None:
+        self._settings = settings
+        self._gap = gap
+        self._heard = False
+        self._last: Scalar | None = None
+
+    def event(self, at: datetime, point: PointValue, *, lost: bool = False) -> MachineEvent | None:
+        """The signal of this value, None where it is none: the value before, no value, or the way down."""
+        value = point.value
+        if value is None or isinstance(value, list):
+            return None
+        first, before = not self._heard, self._last
+        self._heard, self._last = True, value
+        self._gap = self._gap or lost
+        changed = first or value != before
+        if not changed or (self._settings.on == "rising" and (not value or (not first and bool(before)))):
+            return None
+        gap = self._gap and not first
+        self._gap = self._gap and first  # what was there first has no results before it: the next one has
+        return MachineEvent(at, key=value, first=first, gap=gap)
+
+    def lowered(self) -> None:
+        """The flag was seen off, by somebody else."""
+        self._last = False
