@@ -44,6 +44,8 @@ class ModbusDriver:
         self._is_open = False
         self._watch = Watch(settings.trigger)
         self._seen: Raw | None = None
+        self._taken: Raw | None = None
+        """What the counter showed when the last result was read."""
         self._polled: tuple[MachineEvent, dict[str, Raw]] | None = None
         self._next_poll_at = 0.0
         self._rate = PollRate(settings.trigger.poll)
@@ -55,7 +57,7 @@ class ModbusDriver:
             raise RuntimeError(f"machine {self._machine}: open() on a driver that is open")
         self._reader.forget()
         self._watch = Watch(self._settings.trigger)
-        self._seen = self._polled = None
+        self._seen = self._taken = self._polled = None
         self._next_poll_at = 0.0
         self._rate = PollRate(self._settings.trigger.poll)
         await self._link.connect()
@@ -78,11 +80,11 @@ class ModbusDriver:
             await self._poll_is_due()
             raw = await self._reader.read(self._link, self._poll_block)
             found = raw[self._trigger]
-            if self._seen is not None and found == self._seen:
+            if self._seen is not None and found == self._seen and not await self._went_on(raw):
                 continue
             value = self._value(self._trigger, found)
             first = self._watch.first
-            signalled = self._watch.sees(value)
+            signalled = self._watch.sees(value) or found == self._seen
             self._seen = found
             if signalled:
                 event = MachineEvent(datetime.now(UTC), key=value, first=first)
@@ -103,8 +105,8 @@ class ModbusDriver:
             for block in others:
                 raw |= await self._reader.read(self._link, block)
             after = await self._reader.read(self._link, guard_block) if others else raw
-            if after[self._guard] == before:
-                self._seen = raw[self._trigger]
+            if after[self._guard] == before and raw[self._guard] == before:
+                self._seen, self._taken = raw[self._trigger], before
                 self._watch.took(self._value(self._trigger, self._seen))
                 return self._reading(raw)
             raw = after
@@ -135,6 +137,14 @@ class ModbusDriver:
         real_s = self._rate.real_s
         measured = {} if real_s is None else {"poll_interval_seconds": real_s}
         return {"poll_interval_set_seconds": self._rate.wanted_s, **measured}
+
+    async def _went_on(self, raw: dict[str, Raw]) -> bool:
+        """The trigger shows what it showed; but beside a flag that is on a counter may tell of the next result."""
+        if self._guard == self._trigger or self._taken is None or not self._watch.is_on:
+            return False
+        if self._guard not in raw:
+            raw |= await self._reader.read(self._link, self._guard_block)
+        return raw[self._guard] != self._taken
 
     # -- polling -----------------------------------------------------------------------------------------------------
 

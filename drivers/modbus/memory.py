@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from drivers.modbus.addresses import TABLES, Table
 from drivers.modbus.requests import FAILED, READS
+from drivers.modbus.settings import MAX_BITS, MAX_REGISTERS
 
 TABLE_OF_READ: Mapping[int, Table] = {function: table for table, function in READS.items()}
 _WRITTEN: Mapping[int, Table] = {
@@ -15,7 +16,6 @@ _WRITTEN: Mapping[int, Table] = {
     22: "holding_register",
 }
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE, FAILURE = 1, 2, 3, 4
-_MOST_REGISTERS, _MOST_BITS = 125, 2000
 _ON, _OFF = 0xFF00, 0
 
 
@@ -33,6 +33,9 @@ class Memory:
     def __init__(self) -> None:
         self.tables: Mapping[Table, dict[int, int]] = {table: {} for table in TABLES}
         self.unreadable: set[tuple[Table, int]] = set()
+        self.most_registers = MAX_REGISTERS
+        self.most_bits = MAX_BITS
+        """What it gives at once; more is refused."""
         self.before_read: list[Callable[[Table, range], None]] = []
         """Called when registers are about to be read."""
         self.after_read: list[Callable[[Table, range], None]] = []
@@ -69,7 +72,7 @@ class Memory:
         function, start, count = struct.unpack(">BHH", pdu)
         table = TABLE_OF_READ[function]
         is_bits = table in ("coil", "discrete_input")
-        if not 1 <= count <= (_MOST_BITS if is_bits else _MOST_REGISTERS):
+        if not 1 <= count <= (self.most_bits if is_bits else self.most_registers):
             raise _Refused(ILLEGAL_VALUE)
         self._check(table, range(start, start + count))
         if any((table, address) in self.unreadable for address in range(start, start + count)):

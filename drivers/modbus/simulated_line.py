@@ -165,7 +165,8 @@ class SimulatedLine:
         connect = self._connect
         if isinstance(connect, SerialConnect):
             self._folder = tempfile.TemporaryDirectory(prefix="neurohub-modbus-")
-            self._cable = PtyCable(link_a=self._link, link_b=Path(self._folder.name) / "machine")
+            folder = Path(self._folder.name)
+            self._cable = PtyCable(link_a=self._link or folder / "station", link_b=folder / "machine")
             await self.plug()
             return {"connect.port": self._cable.a}
         here: dict[str, str | int] = {"connect.host": "127.0.0.1"}
@@ -232,9 +233,8 @@ class _Connection(asyncio.DatagramProtocol, asyncio.Protocol):
         """Bytes to the station, if it is still there."""
         if self._transport is None:
             return
-        if isinstance(self._transport, asyncio.DatagramTransport):
-            if addr is not None:
-                self._transport.sendto(data, addr)
+        if addr is not None:
+            self._transport.sendto(data, addr)
         else:
             self._transport.write(data)
 

@@ -46,6 +46,8 @@ class ModbusSimulator:
         self._tearing: Mapping[tuple[Table, int], int] | None = None
         """While the machine writes its result anew: what will stand there when it is done."""
         self._will_tear = False
+        self._memory.most_registers = settings.requests.max_registers
+        self._memory.most_bits = settings.requests.max_bits
         self.faults: frozenset[Fault] = self._possible_faults()
         for placed in self._placed():
             self._memory.name(placed.table, range(placed.address, placed.address + placed.count))
@@ -186,7 +188,7 @@ class ModbusSimulator:
         if is_flag:  # it is the same for every result: this one's must not count for the next
             self._memory.put(write.table, write.address, [0] * write.count)
         if self._settings.trigger.on in ("rising", "value"):
-            await self._take_trigger_back(wait=False)
+            self._put_trigger_off()
 
     async def _shake_hands(self, four_phase: ModbusFourPhase, values: Mapping[str, RawValue | None]) -> None:
         await self._until(lambda: not self._is_on(four_phase.ack))
@@ -202,20 +204,21 @@ class ModbusSimulator:
         self._set(ready, False)
         await self._until(lambda: not self._is_on(four_phase.ack))
 
-    async def _take_trigger_back(self, *, wait: bool = True) -> None:
-        """A signal that comes on has to be off before; a station that polls needs time to see that."""
+    async def _take_trigger_back(self) -> None:
+        """A flag that comes on has to be off before, for as long as a station needs to see that.
+
+        Where a counter beside it tells of the next result, the flag may go off and on between two looks.
+        """
         trigger = self._settings.trigger
-        point = self._points[trigger.point]
-        held = self._held(point)
-        off = (
-            [word & ~mask for word, mask in zip(held, encode_point(point, True), strict=True)]
-            if (point.bit is not None)
-            else [0] * point.count
-        )
-        if held != off:
-            self._memory.put(point.table, point.address, off)
-            if wait:
-                await asyncio.sleep(2 * trigger.poll)
+        self._put_trigger_off()
+        if trigger.counter is None:
+            await asyncio.sleep(2 * trigger.poll)
+
+    def _put_trigger_off(self) -> None:
+        point = self._points[self._settings.trigger.point]
+        ones = encode_point(point, True) if point.bit is not None else [0xFFFF] * point.count
+        off = [word & ~one for word, one in zip(self._held(point), ones, strict=True)]
+        self._memory.put(point.table, point.address, off)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():

@@ -24,6 +24,13 @@ class Watch:
         """Nothing was seen yet."""
         return self._before is None
 
+    @property
+    def is_on(self) -> bool:
+        """The flag that was seen last means that a result is there; never so of a trigger that is no flag."""
+        if self._on == "rising":
+            return bool(self._before)
+        return self._on == "value" and self._before in self._wanted
+
     def sees(self, value: Scalar) -> bool:
         """The trigger shows this value. A state that stands at the first look is a signal too."""
         before, self._before = self._before, value

@@ -81,8 +81,8 @@ class Wire(asyncio.DatagramProtocol, asyncio.Protocol):
         frame = self._framing.frame(device_id, request.pdu, self._number)
         if self.lost is not None:
             self._fail(self.lost)
-        elif isinstance(self._transport, asyncio.DatagramTransport):
-            self._transport.sendto(frame)
+        elif isinstance(self._connect, UdpConnect):
+            cast(asyncio.DatagramTransport, self._transport).sendto(frame)
         else:
             cast(asyncio.Transport, self._transport).write(frame)
         return self._answer
