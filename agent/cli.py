@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from agent import outbox_commands
 from contracts.errors import SetupError
 
 app = typer.Typer(
@@ -15,6 +16,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(outbox_commands.app)
 
 StationFile = Annotated[Path, typer.Argument(metavar="FILE", help="The station's YAML.")]
 Overrides = Annotated[

@@ -207,8 +207,8 @@ class Conversation:
             if found is None:
                 return False
             delivery, lane, rows = found
-            if len(rows[0].body) > BATCH_BYTES:
-                await self._park(delivery, lane, rows[0])
+            if (reason := _unfit(rows[0])) is not None:
+                await self._park(delivery, lane, rows[0].seq, reason)
                 return True
             if delivery.stream_id == self._stream_id:
                 await self._outbox.mark_sent(rows[-1].seq)
@@ -255,11 +255,10 @@ class Conversation:
             self._refusal = error
             self._more.set()
 
-    async def _park(self, delivery: Delivery, lane: Lane, row: Row) -> None:
-        reason = f"{len(row.body)} bytes: larger than a message may be"
-        await self._outbox.park(delivery.stream_id, row.seq, reason)
-        delivery.passed_over(lane, row.seq)
-        log.error("record parked: it cannot be sent", seq=row.seq, reason=reason)
+    async def _park(self, delivery: Delivery, lane: Lane, seq: int, reason: str) -> None:
+        await self._outbox.park(delivery.stream_id, seq, reason)
+        delivery.passed_over(lane, seq)
+        log.error("record parked: it cannot be sent", seq=seq, reason=reason)
         await self.hello()
 
     async def _wait(self) -> None:
@@ -284,3 +283,12 @@ class Conversation:
             return self._outbox.last_seq
         assert self._told is not None, "say hello first"
         return next(held.last_seq for held in self._told.earlier if held.stream_id == delivery.stream_id)
+
+
+def _unfit(row: Row) -> str | None:
+    """Why a record cannot be sent, or None."""
+    if not row.is_intact:
+        return "damaged on the disk: it is no longer what was kept"
+    if len(row.body) > BATCH_BYTES:
+        return f"{len(row.body)} bytes: larger than a message may be"
+    return None

@@ -128,8 +128,15 @@ class Outbox:
             numbers = self._writer.numbers
             seq = numbers.last_seq + 1
             connection.execute(
-                "INSERT INTO records (stream, seq, machine, created_at, body) VALUES (?, ?, ?, ?, ?)",
-                (numbers.stream, seq, record.machine, streams.now(), body),
+                "INSERT INTO records (stream, seq, machine, created_at, body, crc) VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    numbers.stream,
+                    seq,
+                    record.machine,
+                    streams.now(),
+                    body,
+                    streams.checksum(numbers.stream_id, seq, body),
+                ),
             )
             for cursor in cursors:
                 file.keep_cursor(connection, cursor)
@@ -201,14 +208,9 @@ class Outbox:
     ) -> list[Row]:
         """The next unsettled records of a stream above ``after``, in order; at least one if there is one, else within
         bounds. None of a stream that is not here."""
-
-        def work(connection: sqlite3.Connection) -> list[Row]:
-            stream = streams.row_of(connection, stream_id)
-            if stream is None:
-                return []
-            return streams.unsettled(connection, stream, after, up_to, max_rows, max_bytes)
-
-        return await self._run(work)
+        return await self._run(
+            lambda connection: streams.unsettled(connection, stream_id, after, up_to, max_rows, max_bytes)
+        )
 
     async def settle(self, commit: Commit) -> int:
         """Adopt what central says it has committed of a stream, also when that is less than before. Returns rows
@@ -229,7 +231,7 @@ class Outbox:
         return changed
 
     async def park(self, stream_id: str, seq: int, reason: str) -> None:
-        """Set a record aside that cannot be sent (too large for a message); it stays, and is counted."""
+        """Set a record aside that cannot be sent (too large for a message, damaged); it stays, and is counted."""
         await self._run(
             lambda connection: (
                 connection.execute(

@@ -3,7 +3,8 @@
 ``streams``: one row per stream this file holds records of; the one without ``ended_at`` is in use. ``sent`` is the
 highest seq that may have left this file, ``absent`` how many numbers up to ``last_seq`` are rightly not here (deleted
 after their time, or never brought back from a damaged file). ``records``: numbered in their stream; settled once
-central has committed them; parked when they cannot be sent. ``cursors``: the last cycle of each machine that was
+central has committed them; parked when they cannot be sent; ``crc`` tells a content that is no longer what was kept.
+``cursors``: the last cycle of each machine that was
 kept. ``notes``: what the station remembers about itself.
 
 A month of settled records stays in the file. Whatever is asked while results come in has an index of its own, so
@@ -61,3 +62,8 @@ def keep_streams_that_have_ended(db: Database) -> None:
     )
     db.execute("UPDATE streams SET absent = last_seq - (SELECT count(*) FROM records WHERE stream = id)")
     db.table("notes").create({"name": str, "value": str}, pk="name", not_null={"value"})
+
+
+@migrations()
+def check_contents(db: Database) -> None:
+    db.execute("ALTER TABLE records ADD COLUMN crc INTEGER")

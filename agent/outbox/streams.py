@@ -2,6 +2,7 @@
 
 import sqlite3
 import uuid
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from contracts.envelope import Commit, HeldStream, Range
 
 @dataclass(frozen=True)
 class Row:
-    """An unsettled record as it goes on the wire."""
+    """An unsettled record as it goes on the wire. ``is_intact`` is False when it is no longer what was kept."""
 
     seq: int
     body: bytes
+    is_intact: bool = True
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,11 @@ class Numbers:
     stream_id: str = ""
     last_seq: int = 0
     sent: int = 0
+
+
+def checksum(stream_id: str, seq: int, body: bytes) -> int:
+    """CRC-32 of a record and its place: a disk that changes one bit of it does not make another result of it."""
+    return zlib.crc32(body, zlib.crc32(b"%s %d " % (stream_id.encode(), seq)))
 
 
 def now() -> str:
@@ -68,10 +75,14 @@ def begin_beside(connection: sqlite3.Connection, old: Numbers) -> Numbers:
     waiting = connection.execute(
         "SELECT seq FROM records WHERE stream = ? AND seq > ? ORDER BY seq", (old.stream, old.sent)
     ).fetchall()
-    connection.executemany(
-        "UPDATE records SET stream = ?, seq = ? WHERE stream = ? AND seq = ?",
-        [(new.stream, number, old.stream, seq) for number, (seq,) in enumerate(waiting, start=1)],
-    )
+    for number, (seq,) in enumerate(waiting, start=1):
+        (body,) = connection.execute(
+            "SELECT body FROM records WHERE stream = ? AND seq = ?", (old.stream, seq)
+        ).fetchone()
+        connection.execute(
+            "UPDATE records SET stream = ?, seq = ?, crc = ? WHERE stream = ? AND seq = ?",
+            (new.stream, number, checksum(new.stream_id, number, body), old.stream, seq),
+        )
     return Numbers(new.stream, new.stream_id, len(waiting))
 
 
@@ -106,20 +117,24 @@ def take_back(connection: sqlite3.Connection, stream: int, commit: Commit) -> in
 
 
 def unsettled(
-    connection: sqlite3.Connection, stream: int, after: int, up_to: int, max_rows: int, max_bytes: int
+    connection: sqlite3.Connection, stream_id: str, after: int, up_to: int, max_rows: int, max_bytes: int
 ) -> list[Row]:
-    """The next records to send; at least one if there is one, else within bounds."""
+    """The next records to send; at least one if there is one, else within bounds. A damaged one comes alone."""
+    stream = row_of(connection, stream_id)
     rows: list[Row] = []
     size = 0
-    for seq, body in connection.execute(
-        "SELECT seq, body FROM records INDEXED BY unsettled"
+    for seq, body, crc in connection.execute(
+        "SELECT seq, body, crc FROM records INDEXED BY unsettled"
         " WHERE stream = ? AND seq > ? AND seq <= ? AND settled_at IS NULL AND parked IS NULL ORDER BY seq LIMIT ?",
         (stream, after, up_to, max_rows),
     ):
         size += len(body) + 32
-        if rows and size > max_bytes:
+        is_intact = crc is None or crc == checksum(stream_id, seq, body)
+        if rows and (size > max_bytes or not is_intact):
             break
-        rows.append(Row(seq, body))
+        rows.append(Row(seq, body, is_intact))
+        if not is_intact:
+            break
     return rows
 
 

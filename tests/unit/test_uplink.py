@@ -215,6 +215,26 @@ async def test_what_an_earlier_stream_holds_is_delivered_under_its_own_numbers(
         await until(lambda: central.sent[3:] == [(old, 3)])
 
 
+async def test_a_record_that_is_no_longer_what_was_kept_is_not_sent(
+    broker: RunningBroker, central: Central, outbox: Outbox
+) -> None:
+    stream = await fill(outbox, 3)
+    # A disk that gives another digit back: SQLite does not notice, and the record is still well formed.
+    await outbox._run(
+        lambda connection: connection.execute(
+            "UPDATE records SET body = CAST(replace(CAST(body AS TEXT), '60.0', '61.0') AS BLOB) WHERE seq = 2"
+        )
+    )
+    with capture_logs() as logs:
+        async with uplink_of(outbox, broker.port):
+            await until(lambda: bool(central.births))
+            await central.commit(stream, 0)
+            await until(lambda: central.seqs() == [1, 3])
+            await until(lambda: central.births[-1].parked == 1)
+    [told] = [line for line in logs if line["log_level"] == "error"]
+    assert (told["seq"], told["reason"]) == (2, "damaged on the disk: it is no longer what was kept")
+
+
 async def test_a_silent_central_is_asked_less_and_less_often(outbox: Outbox) -> None:
     stream = await fill(outbox, 3)
     delivery = Delivery(outbox, stream, resend_after_s=10.0)
