@@ -132,7 +132,8 @@ class LayoutReader:
     def _value(self, item: LayoutItem, known: Mapping[str, Scalar], group: str | None) -> Scalar:
         assert item.type is not None
         name = str(item.name) if group is None else f"{group}.{item.name}"
-        data = self._take(size_of(item.type, length_of(item, known)), name)
+        size = len(self._data) - self._at if item.length == "rest" else size_of(item.type, length_of(item, known))
+        data = self._take(size, name)
         try:
             value = decoded(data, item.type, item.byte_order or self._order, self._encoding)
         except DataError as error:
@@ -168,8 +169,8 @@ def count_of(item: LayoutItem, known: Mapping[str, Scalar]) -> int | None:
 
 
 def length_of(item: LayoutItem, known: Mapping[str, Scalar]) -> int | None:
-    """Bytes of an item that has no fixed size."""
-    return None if item.length is None else _whole(item.length, known)
+    """Bytes of an item whose length is told."""
+    return None if item.length in (None, "rest") else _whole(item.length, known)
 
 
 def _whole(wanted: int | str | None, known: Mapping[str, Scalar]) -> int:

@@ -64,8 +64,10 @@ class LayoutItem(Strict):
     """Name that points, counts and choices refer to."""
     type: BinaryType | None = None
     """How its bytes are to be read. A string ends at its first NUL; bytes become hexadecimal digits."""
-    length: Annotated[int, Field(ge=1, le=65536)] | ItemName | None = None
-    """Of a string, bytes or bcd: bytes, or the name of an item before it that holds their number."""
+    length: Annotated[int, Field(ge=1, le=65536)] | Literal["rest"] | ItemName | None = None
+    """Of a string, bytes or bcd: bytes, the name of an item before it that holds their number, or ``rest``: all that
+
+    is left."""
     byte_order: ByteOrder | None = None
     """Of a number, where that is not as the message's."""
     skip: Annotated[int, Field(ge=1, le=65536)] | None = None

@@ -59,6 +59,7 @@ class Asking:
             await self._dialogue.quiet(owed_s if in_vain else _QUIET_AT_OPEN_S)
         for exchange in self._settings.on_open:
             await self._said(exchange, {})
+        self._dialogue.end()
 
     async def keep_alive(self) -> None:
         """For ever, at the interval."""
@@ -67,6 +68,7 @@ class Asking:
         while True:
             await asyncio.sleep(keep_alive.every)
             await self._said(keep_alive, {})
+            self._dialogue.end()
 
     def triggered(self, message: Message, raw: bytes) -> None:
         """The machine said that it is to be asked. What it says again of the same unit is no further result."""
@@ -143,10 +145,13 @@ class Asking:
                 self._dialogue.filled(exchange.send or "", known, framed=exchange.framed)
         except DataError as error:
             return Gathered((), raw, str(error))
-        for exchange in request.exchanges:
-            frames = await self._said(exchange, known, accept=request.is_on_demand or exchange is not last)
-            if exchange.until is not None and not frames:
-                return None
+        try:
+            for exchange in request.exchanges:
+                frames = await self._said(exchange, known, accept=request.is_on_demand or exchange is not last)
+                if exchange.until is not None and not frames:
+                    return None
+        finally:
+            self._dialogue.end()
         raw += b"".join(frame.data for frame in frames)
         messages = list(before)
         for frame in frames:

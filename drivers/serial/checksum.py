@@ -55,6 +55,8 @@ def _value(data: bytes, settings: ChecksumSettings) -> int:
             return value
         case "lrc":
             return -sum(data) & 0xFF
+        case "lrc16":
+            return -sum(data) & 0xFFFF
         case "sum8":
             return sum(data) & 0xFF
         case "sum16":

@@ -119,7 +119,11 @@ class Dialogue:
         raise AssertionError("range() of at least one")
 
     async def _once(self, exchange: Exchange, known: Mapping[str, Scalar], *, accept: bool) -> Sequence[Frame]:
-        answers: asyncio.Queue[Frame] = asyncio.Queue()
+        answers = self._answers
+        if answers is None or exchange.send is not None:
+            self.end()
+            answers = asyncio.Queue()
+        # else: a machine that is only waited for may have spoken right behind its answer to the step before
         self._answers, self._asked = answers, exchange
         self._owed_s = exchange.timeout
         try:
@@ -130,10 +134,17 @@ class Dialogue:
                 frames = await self._answer(exchange, answers)
                 if accept:
                     await self._control("accept")
-        finally:
-            self._answers = None
+        except BaseException:
+            self.end()
+            raise
         self._owed_s = 0.0
         return frames
+
+    def end(self) -> None:
+        """The last step was said: what comes from now on answers nothing."""
+        answers, self._answers = self._answers, None
+        while answers is not None and not answers.empty():
+            self._log.warning("machine spoke unasked", said=answers.get_nowait().data[:200].decode("latin-1"))
 
     async def _send(self, exchange: Exchange, known: Mapping[str, Scalar], answers: asyncio.Queue[Frame]) -> None:
         data = self.filled(exchange.send or "", known, framed=exchange.framed)

@@ -13,6 +13,7 @@ from drivers.fields.spelling import Mark
 ChecksumType = Literal[
     "xor",
     "lrc",
+    "lrc16",
     "sum8",
     "sum16",
     "crc8",
@@ -66,9 +67,9 @@ class ChecksumSettings(Strict):
     """The checksum of a frame: which, over which bytes, where it stands and how it is written."""
 
     type: ChecksumType | None = None
-    """``xor`` is what many manuals call BCC or LRC; ``lrc`` is the two's complement of the sum (Modbus ASCII); ``sum8``
+    """``xor`` is what many manuals call BCC or LRC. ``lrc`` is the two's complement of the sum (Modbus ASCII) and
 
-    and ``sum16`` are plain sums; the CRCs have the names of the CRC catalogue."""
+    ``lrc16`` the same of 16 bits; ``sum8`` and ``sum16`` are plain sums. CRCs have the names of the CRC catalogue."""
     crc: CrcParameters | None = None
     """A CRC of no common name."""
     place: Literal["before_end", "after_end"] = "before_end"

@@ -215,6 +215,12 @@ def test_a_layout_that_does_not_fit_gives_no_value_at_all(body: bytes, told: str
         assert told in value
 
 
+def test_a_layout_may_end_with_all_that_is_left() -> None:
+    message = {"format": "binary", "layout": [{"skip": 1}, {"name": "code", "type": "string", "length": "rest"}]}
+    assert found({"p": {"item": "code"}}, message, b"\xf3SN-1")["p"] == "SN-1"
+    assert built({"p": "SN-1"}, settings({"p": {"item": "code"}}, message)) == b"\0SN-1"
+
+
 @given(
     serial=st.text(alphabet="ABC123", max_size=20),
     steps=st.lists(st.tuples(st.integers(-3276, 3276), st.none() | st.integers(0, 255)), max_size=20),

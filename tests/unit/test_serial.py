@@ -180,6 +180,17 @@ async def test_a_machine_is_armed_awaited_and_fetched_from() -> None:
         assert await waiting == 7.25
 
 
+async def test_what_is_said_right_behind_an_answer_belongs_to_the_step_that_waits_for_it() -> None:
+    steps = [{"send": "LON\r\n", "answer": "^OK$"}, {"timeout": "5s"}]
+    async with link(request={"steps": steps, "every": "1ms"}) as (machine, driver):
+        await driver.open()
+        for number in (b"1.5", b"2.5"):
+            waiting = asyncio.create_task(value(driver))
+            await machine.hears(b"LON\r\n")
+            await machine.says(b"OK\r\n" + number + b"\r\n9.9\r\n")  # and what comes behind the result is none
+            assert await waiting == float(number)
+
+
 async def test_a_wait_for_readiness_that_takes_too_long_begins_anew() -> None:
     steps = [{"send": "STAT\r\n", "until": "^READY", "again": "5ms", "within": "40ms"}, {"send": "FETCH\r\n"}]
     async with link(request={"steps": steps, "every": "1ms"}) as (machine, driver):
