@@ -107,7 +107,7 @@ class Ingestor:
             try:
                 await asyncio.wait({*working, stopping}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                # Asked to stop: the transaction in hand ends in its thread, and is acknowledged or comes again.
+                # Each finishes what it has in hand: a transaction that has begun is told of.
                 for task in (*working, stopping):
                     task.cancel()
                 ends = await asyncio.gather(*working, stopping, return_exceptions=True)
@@ -150,7 +150,12 @@ class Ingestor:
             batch = [await heard.next_message()]
             batch += heard.messages_waiting()
             for part in _parts(batch):
-                await asyncio.shield(asyncio.ensure_future(self._take(heard, session, part)))
+                in_hand = asyncio.create_task(self._take(heard, session, part))
+                try:
+                    await asyncio.shield(in_hand)
+                except asyncio.CancelledError:
+                    await asyncio.gather(in_hand, return_exceptions=True)
+                    raise
 
     async def _take(self, heard: Session, session: Session, batch: Sequence[Message]) -> None:
         """Write a run of messages in one transaction, then acknowledge each and tell the stations."""

@@ -16,7 +16,7 @@ from contracts.errors import SetupError
 
 _SEATS = 0x6E657572  # the first half of the advisory lock; the second is the name's
 _PATIENCE_S = 10.0
-"""A server may take a moment to see that a killed process is gone."""
+"""PostgreSQL may take a moment to see that a killed process is gone."""
 _AGAIN_S = 0.1
 
 
@@ -32,9 +32,9 @@ class Seat:
 
     def take(self) -> None:
         """Raises SetupError when it is taken by another process, LinkError when the database cannot be reached."""
-        until = time.monotonic() + self._patience_s
+        until = time.monotonic() + (0 if self._database.sqlite else self._patience_s)
         while not (self._take_file() if self._database.sqlite else self._take_lock()):
-            if time.monotonic() > until:
+            if time.monotonic() >= until:
                 raise SetupError(self._taken())
             time.sleep(_AGAIN_S)
 
