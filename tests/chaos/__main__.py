@@ -88,9 +88,14 @@ def main(
 
 
 async def _run(options: Options, progress: Progress) -> Report:
-    task = asyncio.current_task()
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+    def stop() -> None:
+        loop.add_signal_handler(signal.SIGTERM, lambda: None)  # what was started is being stopped: once is enough
+        task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
     return await Run(options, progress).run()
 
 
