@@ -113,7 +113,8 @@ def _tell(report: Report, progress: Progress, again: str) -> None:
     progress.say(
         f"records {findings.records}, messages repeated {report.repeated_messages}, "
         f"unreadable {len(findings.unreadable)}, quarantined {len(report.quarantined)}, disputed {findings.disputed}, "
-        f"waiting {len(report.waiting)}, rows unlike a clean database {len(report.different)}"
+        f"waiting {len(report.waiting)}, given up for room {report.given_up}, "
+        f"rows unlike a clean database {len(report.different)}"
     )
     progress.say(
         f"gaps made {findings.gaps_made}, gaps reported {findings.gaps_reported}, told wrongly "

@@ -1,7 +1,8 @@
 """What central has at the end: its records, and the whole of its determined content beside a database made anew."""
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,16 +56,19 @@ def disputed_in(store: Store) -> tuple[list[OutboxRow], list[str]]:
     return disputed, others
 
 
-def differences(store: Store, outboxes: Iterable[OutboxRow], file: Path) -> list[str]:
+def differences(store: Store, held: Sequence[OutboxRow], given_up: Mapping[str, int], file: Path) -> list[str]:
     """What would be different in central's database, had everything come in order, once, and nothing ever failed.
 
-    The stations' outboxes (and what was disputed: a copied outbox may number its record anew afterwards) are put into a
+    What the stations hold (and what was disputed: a copied outbox may number its record anew afterwards) is put into a
     new database (``file``), and both are compared in canonical rows. Every row that is in one of them alone is told.
+
+    A station whose disk is full gives up records that central has. ``given_up`` says how many of each stream: so many
+    are taken from central itself.
     """
     clean = Store(f"sqlite:///{file}")
     try:
         clean.migrate()
-        for arrivals in _arrivals(outboxes):
+        for arrivals in _arrivals([*held, *_given_up(store, held, given_up)]):
             clean.ingest(arrivals)
         ours, theirs = store.canonical_rows(), clean.canonical_rows()
         # A stream that a station announced, and had nothing to write into, is in nobody's outbox.
@@ -79,13 +83,24 @@ def differences(store: Store, outboxes: Iterable[OutboxRow], file: Path) -> list
     return told
 
 
+def _given_up(store: Store, held: Sequence[OutboxRow], given_up: Mapping[str, int]) -> list[OutboxRow]:
+    """What central has and no station holds any more; nothing of a stream that lacks more than it says."""
+    known = {(row.stream_id, row.seq) for row in held}
+    columns = process_data.c.station, process_data.c.stream_id, process_data.c.seq, process_data.c.record
+    missing: defaultdict[str, list[OutboxRow]] = defaultdict(list)
+    with store.database.reading() as connection:
+        for station, stream_id, seq, text in connection.execute(sa.select(*columns)):
+            if (stream_id, seq) not in known:
+                missing[stream_id].append(OutboxRow(station, stream_id, seq, text.encode()))
+    return [row for stream_id, rows in missing.items() if len(rows) <= given_up.get(stream_id, 0) for row in rows]
+
+
 def _texts(rows: Iterable[dict[str, object]]) -> set[str]:
     # Databases keep the keys of JSON in orders of their own.
     return {json.dumps(row, sort_keys=True, default=str) for row in rows}
 
 
-def _arrivals(outboxes: Iterable[OutboxRow]) -> Iterable[Sequence[Arrival]]:
-    rows = list(outboxes)
+def _arrivals(rows: Sequence[OutboxRow]) -> Iterable[Sequence[Arrival]]:
     for first in range(0, len(rows), AT_ONCE):
         arrivals = []
         for row in rows[first : first + AT_ONCE]:

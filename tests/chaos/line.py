@@ -110,6 +110,11 @@ class Station:
             )
             return [OutboxRow(self.id, stream, seq, bytes(body), bool(waits)) for stream, seq, body, waits in rows]
 
+    def given_up(self) -> dict[str, int]:
+        """Stream -> how many records central has are no longer here. The agent has ended."""
+        with self._opened() as outbox:
+            return dict(outbox.execute("SELECT stream_id, absent FROM streams WHERE absent > 0").fetchall())
+
     def baseline(self, machine: str) -> Baseline:
         """Where the outbox saw a machine's counter last. The agent has ended."""
         with self._opened() as outbox:

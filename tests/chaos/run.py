@@ -45,8 +45,8 @@ class Report:
     different: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
     quarantined: list[str] = field(default_factory=list)
-    sent_again: int = 0
     repeated_messages: int = 0
+    given_up: int = 0
     ended_by_themselves: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -206,8 +206,10 @@ class Run:
         history = self._line.history
         report.findings = compare(history, records, [ProcessRecord.model_validate_json(one.body) for one in disputed])
         stations = (*self._line.stations.values(), *self._line.copies)
-        facts = [row for station in stations for row in station.outbox()] + disputed
-        report.different = differences(store, facts, self._options.folder / "clean.db")
+        held = [row for station in stations for row in station.outbox()] + disputed
+        given_up = {name: count for station in reversed(stations) for name, count in station.given_up().items()}
+        report.given_up = sum(given_up.values())
+        report.different = differences(store, held, given_up, self._options.folder / "clean.db")
         text = "".join(record.model_dump_json(exclude_defaults=True) + "\n" for record in records)
         (self._options.folder / "records.jsonl").write_text(text, encoding="utf-8")
 

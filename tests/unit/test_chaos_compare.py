@@ -64,8 +64,8 @@ class Central:
     def beside(self, history: History) -> Findings:
         return compare(history, records_of(self.store))
 
-    def differences(self) -> list[str]:
-        return differences(self.store, self.delivered, self._clean)
+    def differences(self, given_up: int = 0) -> list[str]:
+        return differences(self.store, self.delivered, {STREAM: given_up}, self._clean)
 
 
 @pytest.fixture
@@ -134,6 +134,15 @@ def test_a_verdict_changed_in_the_database_is_misjudged(central: Central) -> Non
 def test_a_record_that_says_something_else_is_changed(central: Central, change: dict[str, object]) -> None:
     central.deliver(*(recorded(one) for one in HELD[:2]), recorded(HELD[2]).model_copy(update=change))
     assert len(central.beside(History(HELD)).changed) == 1
+
+
+@pytest.mark.parametrize(("given_up", "is_right"), [(0, False), (1, False), (2, True)])
+def test_what_no_station_holds_any_more_must_have_been_given_up(
+    central: Central, given_up: int, is_right: bool
+) -> None:
+    central.deliver(*map(recorded, HELD))
+    del central.delivered[:2]
+    assert bool(central.differences(given_up)) is not is_right
 
 
 def test_what_two_outboxes_numbered_alike_is_in_quarantine_and_not_lost(central: Central) -> None:
