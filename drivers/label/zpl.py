@@ -1,6 +1,6 @@
 """The label: a template in ZPL II, filled so that no value can become a command.
 
-Source: Zebra, ZPL II Programming Guide, commands ^FD, ^FH, ^FV and ^CI.
+Source: Zebra, ZPL II Programming Guide, commands ^BC, ^CI, ^FD, ^FH and ^FV.
 """
 
 import re
@@ -13,6 +13,7 @@ _FIELD_END = re.compile(r"(\^FS|\^XZ)", re.IGNORECASE)
 _FIELD_DATA = re.compile(r"\^F[DV]", re.IGNORECASE)
 _HEX = re.compile(r"\^FH([^\^~\s]?)", re.IGNORECASE)
 _INDICATORS = "_" + "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "_^~,")
+_CODE_128 = re.compile(r"\^BC", re.IGNORECASE)
 _UTF8 = re.compile(r"\^CI28", re.IGNORECASE)
 
 
@@ -39,9 +40,15 @@ def _filled(head: str, data: str, job: Mapping[str, Scalar], utf8: bool) -> str:
         indicator = next(mark for mark in _INDICATORS if mark not in text)
         at = head.upper().rindex("^F")
         head = f"{head[:at]}^FH{indicator}{head[at:]}"
+    code_128 = _CODE_128.search(head) is not None
     for name in sorted(names):
-        if not (utf8 or as_text(job[name]).isascii()):
-            raise ValueError(f"{name} is {job[name]!r}: the template needs ^CI28 to print other than ASCII")
+        text = as_text(job[name])
+        if code_128 and (">" in text or not text.isascii()):
+            raise ValueError(
+                f"{name} is {text!r}: a Code 128 (^BC) holds ASCII alone, and takes > for a command; use ^BX or ^BQ"
+            )
+        if not (utf8 or text.isascii()):
+            raise ValueError(f"{name} is {text!r}: the template needs ^CI28 to print other than ASCII")
     return render(head, {}, as_text) + render(data, job, lambda value: field_data(value, indicator))
 
 

@@ -32,7 +32,7 @@ class ProcessSimulator:
     async def start(self) -> Mapping[str, str | int]:
         """See Simulator.start."""
         self._folder = Path(tempfile.mkdtemp(prefix=f"{self._machine}-"))
-        program = self._folder / "tool"
+        program = self.program
         command = shlex.join([sys.executable, "-I", "-S", str(TOOL), str(self._folder)])
         program.write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
         program.chmod(0o700)
@@ -65,6 +65,12 @@ class ProcessSimulator:
         folder, self._folder = self._folder, None
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+    @property
+    def program(self) -> Path:
+        """The executable file that stands in for the tool."""
+        assert self._folder is not None
+        return self._folder / "tool"
 
     @property
     def runs(self) -> list[list[str]]:

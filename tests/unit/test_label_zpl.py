@@ -67,6 +67,13 @@ def test_other_than_ascii_needs_utf8_in_the_template() -> None:
     assert printed_fields(filled("^XA^CI28^FD{m}^FS^XZ", {"m": "로봇"})) == ["로봇"]
 
 
+@pytest.mark.parametrize("value", ["SN>1", "로봇"])
+def test_a_code_128_is_not_given_what_it_cannot_hold(value: str) -> None:
+    with pytest.raises(ValueError, match=r"a Code 128 \(\^BC\) holds ASCII alone, and takes > for a command"):
+        filled("^XA^CI28^BCN,60^FD{s}^FS^XZ", {"s": value})
+    assert printed_fields(filled("^XA^CI28^BCN,60^FDfix^FS^FD{s}^FS^XZ", {"s": value})) == ["fix", value]
+
+
 def test_a_name_without_a_value_is_named() -> None:
     with pytest.raises(KeyError, match="lot"):
         filled(TEMPLATE, {"serial_number": "SN-1"})
