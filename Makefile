@@ -25,7 +25,7 @@ test: setup-dev ## run every test on all cores, with coverage (ARGS="-k outbox" 
 	@tools/system-packages mosquitto socat postgresql systemd nodejs npm gcc libc6-dev \
 		libmodbus-dev mbpoll avrdude arduino-core-avr libsimavr-dev
 	@tools/node-packages tests/interop/label
-	$(BIN)/python -m pytest -n logical --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=90)
+	$(BIN)/python -m pytest -n logical --dist worksteal --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=90)
 
 chaos: setup-dev ## break a whole line on purpose and compare (MINUTES=10 SEED=7, ARGS="--broker iotcore")
 	@tools/system-packages mosquitto postgresql faketime

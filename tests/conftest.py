@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Generator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["pytester", "tests.support.postgres"]
@@ -26,6 +27,12 @@ def ends_its_tasks(request: pytest.FixtureRequest) -> None:
     """Every coroutine test is watched for tasks it leaves; set up before its other fixtures, looked at after them."""
     if inspect.iscoroutinefunction(getattr(request, "function", None)):
         request.getfixturevalue("no_task_left")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command run inside a test sets no logging for those after it: its stream is closed by then."""
+    monkeypatch.setattr(structlog, "configure", lambda **_settings: None)
 
 
 @pytest.fixture
