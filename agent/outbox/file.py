@@ -298,11 +298,16 @@ def _proven_cursors(connection: sqlite3.Connection) -> Iterator[Cursor]:
 
     A cycle whose record is lost must be recorded again, should the machine still offer it.
     """
-    with contextlib.suppress(sqlite3.Error, ValueError):
-        for row in connection.execute("SELECT machine, key_type, cycle_key, epoch FROM cursors").fetchall():
-            cursor = Cursor.from_row(*row)
-            if _is_proven(connection, cursor):
-                yield cursor
+    rows: list[tuple[object, ...]] = []
+    with contextlib.suppress(sqlite3.Error):
+        rows = connection.execute("SELECT machine, key_type, cycle_key, epoch FROM cursors").fetchall()
+    for row in rows:
+        match row:
+            case (str(machine), str(key_type), str(text), int(epoch)):
+                with contextlib.suppress(ValueError):
+                    cursor = Cursor.from_row(machine, key_type, text, epoch)
+                    if _is_proven(connection, cursor):
+                        yield cursor
 
 
 def _is_proven(connection: sqlite3.Connection, cursor: Cursor) -> bool:
@@ -314,7 +319,7 @@ def _is_proven(connection: sqlite3.Connection, cursor: Cursor) -> bool:
             "SELECT body FROM records WHERE machine = ? ORDER BY rowid DESC", (cursor.machine,)
         ):
             alone = False
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, TypeError, AttributeError):
                 record = json.loads(body)
                 if (record.get("cycle_key"), record.get("cycle_epoch", 0)) == (cursor.key, cursor.epoch):
                     return True

@@ -160,6 +160,23 @@ async def test_a_cycle_whose_record_is_lost_is_recorded_again(path: Path) -> Non
         assert await box.cursor("scanner") == Cursor("scanner", "S40")
 
 
+async def test_cycles_that_are_damaged_themselves_are_left_behind(path: Path) -> None:
+    await filled(path, 40)
+    lose_a_row(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema=ON")
+        connection.execute("UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', '') WHERE type = 'table'")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(
+            "INSERT INTO cursors VALUES ('a', 'int', 'seven', 0), ('b', 'int', '7', NULL), (NULL, 1, 2, 3)"
+        )
+        connection.execute("UPDATE records SET body = NULL WHERE seq = 40")
+    with closing(opened(path)) as box:
+        assert len(box.troubles()) == 1
+        assert await box.cursor("scanner") == Cursor("scanner", "S40")
+        assert [await box.cursor(name) for name in ("tester", "a", "b")] == [None, None, None]
+
+
 async def test_a_file_that_turns_out_damaged_while_it_is_used_is_set_aside_and_the_line_goes_on(path: Path) -> None:
     old = await filled(path, 40)
     box = opened(path)
