@@ -104,3 +104,30 @@ def simulate(
     except SetupError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
+
+
+@app.command()
+def trust(
+    file: StationFile,
+    machine: Annotated[str, typer.Argument(metavar="MACHINE", help="The machine's name in the file.")],
+    overrides: Overrides = None,
+    fingerprint: Annotated[
+        str | None,
+        typer.Option(metavar="HEX", help="Trust the certificate with this fingerprint, without asking."),
+    ] = None,
+) -> None:
+    """Show a machine's certificate and trust it from now on; make the station's own where there is none.
+
+    Exit code 0 when it is trusted, 1 when not. Example: neurohub-agent trust /etc/neurohub/stations/P01-A.yaml marker
+    """
+    from agent.settings import load  # noqa: PLC0415
+    from agent.trust import trust_machine  # noqa: PLC0415
+    from contracts.errors import NeuroHubError  # noqa: PLC0415
+
+    try:
+        settings = load(file, overrides or ())
+        trusted = asyncio.run(trust_machine(settings, machine, fingerprint, typer.echo, typer.confirm))
+    except NeuroHubError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    raise typer.Exit(0 if trusted else 1)

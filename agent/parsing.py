@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from agent.clocks import cannot_be_right
 from agent.cycles import CycleKey
+from agent.machine_clock import cannot_be_right
 from agent.settings.machine import MachineSettings, PointEquals, SettingScalar
 from contracts.base import LotNumber, SerialNumber
 from contracts.criteria import CriteriaSet, Criterion, MachineVerdict

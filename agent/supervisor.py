@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import structlog
 
 from agent.clock import CentralClock
-from agent.clocks import machines_own_time
 from agent.conditions import Conditions
 from agent.cycles import Cursor, CycleKey, Relation, Step, step
 from agent.faults import Faults
 from agent.judging import Cycle, criteria_for, judged, unjudged
+from agent.machine_clock import machines_own_time
 from agent.outbox import Outbox
 from agent.parsing import cycle_key_of, parse
 from agent.settings import MachineSettings, StationSettings

@@ -18,6 +18,7 @@ from contracts.measurement import Quality, Scalar
 __all__ = [
     "JOB_NAMES",
     "Acknowledging",
+    "Certificate",
     "Conditioned",
     "Driver",
     "Fault",
@@ -31,6 +32,7 @@ __all__ = [
     "SetupError",
     "SharedLine",
     "Simulator",
+    "Trusting",
 ]
 
 RawValue = Scalar | list[Scalar]
@@ -196,6 +198,38 @@ class Conditioned(Protocol):
         Each has a fixed name (``paper_out``) and a text: what is wrong, and what to do. No condition: an empty
         mapping. Over a lost link nothing is told: what was heard last stands until the machine is heard again.
         """
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What a machine shows to prove who it is, for a person to compare with what stands at the machine."""
+
+    subject: str
+    issuer: str
+    valid_from: datetime
+    valid_until: datetime
+    fingerprint: str
+    """SHA-256 over the DER form, in pairs of hexadecimal digits with colons."""
+    thumbprint: str
+    """SHA-1 over the DER form, as OPC-UA tools show it."""
+    der: bytes
+
+
+@runtime_checkable
+class Trusting(Protocol):
+    """A machine that proves who it is by a certificate, which somebody has to trust once."""
+
+    def make_own_certificate(self) -> Certificate | None:
+        """The station's own certificate and key, where the settings say; None where both are there already.
+
+        Raises SetupError, also where the machine is set up without certificates.
+        """
+
+    async def shown_certificate(self) -> tuple[Certificate, str | None]:
+        """What the machine shows, and why it is not trusted; None: it is. Raises LinkError or SetupError."""
+
+    def trust(self, certificate: Certificate) -> str:
+        """Trust it from now on. Where that is written down. Raises SetupError."""
 
 
 class Fault(StrEnum):

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from contracts.errors import SetupError
+from drivers.base import Certificate
 from drivers.opcua.connect import Security
 
 VALID_DAYS = 5 * 365
@@ -74,17 +75,31 @@ def check_trusted(certificate: x509.Certificate, folder: Path, host: str, now: d
         raise UntrustedError(f"is not made out to {host} but to {', '.join(_hosts(certificate)) or 'no host'}")
 
 
-def trust(certificate: x509.Certificate, folder: Path) -> Path:
+def trust(der: bytes, folder: Path) -> Path:
     """Put a certificate into the folder. Its file. Raises SetupError."""
+    certificate = x509.load_der_x509_certificate(der)
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     name = "".join(char if char.isalnum() else "-" for char in str(names[0].value))[:60] if names else "server"
     path = folder / f"{name}-{thumbprint(certificate)}.der"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(certificate.public_bytes(Encoding.DER))
+        path.write_bytes(der)
     except OSError as error:
-        raise SetupError(f"{path} cannot be written: {error}") from error
+        raise SetupError(f"{path} cannot be written: {error.strerror}") from error
     return path
+
+
+def described(certificate: x509.Certificate) -> Certificate:
+    """A certificate as a person compares it."""
+    return Certificate(
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        valid_from=certificate.not_valid_before_utc,
+        valid_until=certificate.not_valid_after_utc,
+        fingerprint=fingerprint(certificate),
+        thumbprint=thumbprint(certificate),
+        der=certificate.public_bytes(Encoding.DER),
+    )
 
 
 def application_uri(certificate: x509.Certificate, path: Path) -> str:

@@ -8,9 +8,11 @@ from asyncua import ua
 
 from contracts.errors import LinkError, SetupError
 from contracts.measurement import Scalar
-from drivers.base import MachineEvent, PointValue, Reading
+from drivers.base import Certificate, MachineEvent, PointValue, Reading
 from drivers.opcua.acknowledge import Acknowledgement, acknowledgement
+from drivers.opcua.certificates import UntrustedError, check_trusted, described, make_own, trust
 from drivers.opcua.changes import PolledSource, SubscribedSource
+from drivers.opcua.connect import Security
 from drivers.opcua.events import EventSource, ResultEvent
 from drivers.opcua.link import OpcUaLink
 from drivers.opcua.nodes import Located, Namespaces, located
@@ -20,7 +22,7 @@ from drivers.opcua.trigger import Inbox, Signal, Source
 
 
 class OpcUaDriver:
-    """Implements Driver and Acknowledging.
+    """Implements Driver, Acknowledging and Trusting.
 
     A snapshot is consistent when the trigger's value is the same after everything else was read. That holds for a
     machine that sets its trigger last.
@@ -101,6 +103,37 @@ class OpcUaDriver:
         if source is not None:
             source.wake()
             await source.stop()
+
+    # -- Trusting ----------------------------------------------------------------------------------------------------
+
+    def make_own_certificate(self) -> Certificate | None:
+        """See Trusting."""
+        security = self._required_security()
+        if security.certificate.exists() and security.key.exists():
+            return None
+        return described(make_own(security, self._machine))
+
+    async def shown_certificate(self) -> tuple[Certificate, str | None]:
+        """See Trusting."""
+        security = self._required_security()
+        certificate = await self._link.shown_certificate(security)
+        try:
+            check_trusted(certificate, security.trusted, self._link.host, datetime.now(UTC))
+        except UntrustedError as error:
+            return described(certificate), str(error)
+        return described(certificate), None
+
+    def trust(self, certificate: Certificate) -> str:
+        """See Trusting."""
+        return str(trust(certificate.der, self._required_security().trusted))
+
+    def _required_security(self) -> Security:
+        security = self._settings.connect.security
+        if security is None:
+            raise SetupError(f"machine {self._machine}: connect.security is not set, so there is nothing to trust")
+        return security
+
+    # -- opening -----------------------------------------------------------------------------------------------------
 
     def _new_source(self, snapshots: Snapshots, here: Located, namespaces: Namespaces) -> Source:
         trigger, silence_s = self._settings.trigger, self._settings.connect.silence

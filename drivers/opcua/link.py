@@ -9,15 +9,17 @@ import struct
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from asyncua import ua
 from asyncua.client.ua_session import UaSession
 from asyncua.common.utils import NotEnoughData
+from cryptography import x509
 
 from contracts.errors import LinkError, SetupError
-from drivers.opcua.connect import Connect
+from drivers.opcua.connect import Connect, Security
 from drivers.opcua.refusals import SETUP_CODES, advice
-from drivers.opcua.security import SecureClient, secure
+from drivers.opcua.security import SecureClient, presented, secure
 
 CLOSE_TIMEOUT_S = 2.0
 LEAST_SESSION_S = 30.0
@@ -59,27 +61,23 @@ class OpcUaLink:
         connect = self._connect
         self.broken = None
         self.read_limit = self._translate_limit = 0
-        # Its watchdog asks for the server's state; two of its turns are the time a frozen server is noticed in.
-        client = self._client = SecureClient(connect.url, connect.timeout, watchdog_intervall=connect.silence / 2)
-        client.name = "NeuroHub Edge"
-        client.description = f"NeuroHub Edge {self._machine}"
-        client.session_timeout = int(max(LEAST_SESSION_S, 3 * connect.silence) * 1000)
+        client = self._client = self._new_client()
         client.connection_lost_callback = self._lost
-        try:
-            async with asyncio.timeout(connect.timeout * 3):
-                await secure(client, self._machine, connect)
-                await client.connect()
-        except SetupError as error:
-            raise SetupError(f"machine {self._machine}: {connect.url}: {error}") from error
-        except _FAILURES as error:
-            told = advice(error, connect)
-            if told is not None:
-                raise SetupError(f"machine {self._machine}: {connect.url}: {told}") from error
-            raise LinkError(
-                f"machine {self._machine}: {connect.url} cannot be reached: {in_words(error)}; "
-                "check address, cable, power"
-            ) from error
+        async with self._reaching():
+            await secure(client, self._machine, connect)
+            await client.connect()
         await self._ask_for_limits()
+
+    async def shown_certificate(self, security: Security) -> x509.Certificate:
+        """What the server shows, trusted or not. Raises LinkError or SetupError."""
+        async with self._reaching():
+            shown = await presented(self._new_client(), security)
+        return shown.certificate
+
+    @property
+    def host(self) -> str:
+        """Where the server is, as the settings say it."""
+        return str(urlsplit(self._connect.url).hostname)
 
     async def close(self) -> None:
         """Release everything. Never raises; may be called at any time."""
@@ -186,6 +184,30 @@ class OpcUaLink:
         answers = dict(zip(found, await self.values(list(found.values())), strict=True))
         values = [answers[place].Value if place in answers else None for place in range(len(wanted))]
         return [None if value is None else value.Value for value in values]
+
+    def _new_client(self) -> SecureClient:
+        connect = self._connect
+        # Its watchdog asks for the server's state; two of its turns are the time a frozen server is noticed in.
+        client = SecureClient(connect.url, connect.timeout, watchdog_intervall=connect.silence / 2)
+        client.name = "NeuroHub Edge"
+        client.description = f"NeuroHub Edge {self._machine}"
+        client.session_timeout = int(max(LEAST_SESSION_S, 3 * connect.silence) * 1000)
+        return client
+
+    @asynccontextmanager
+    async def _reaching(self) -> AsyncIterator[None]:
+        """Around what it takes to get to the server: all its errors are ours."""
+        connect, where = self._connect, f"machine {self._machine}: {self._connect.url}"
+        try:
+            async with asyncio.timeout(connect.timeout * 3):
+                yield
+        except SetupError as error:
+            raise SetupError(f"{where}: {error}") from error
+        except _FAILURES as error:
+            told = advice(error, connect)
+            if told is not None:
+                raise SetupError(f"{where}: {told}") from error
+            raise LinkError(f"{where} cannot be reached: {in_words(error)}; check address, cable, power") from error
 
     async def _ask_for_limits(self) -> None:
         """The namespaces by index, and what the server can do at once (OPC 10000-5, 6.3.11)."""

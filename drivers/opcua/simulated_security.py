@@ -51,10 +51,11 @@ class SimulatedIdentity(UserManager):
             [ExtendedKeyUsageOID.SERVER_AUTH],
         )
         await server.set_application_uri(_URI)
-        await server.load_certificate(certificate.public_bytes(Encoding.DER), "der")
+        der = certificate.public_bytes(Encoding.DER)
+        await server.load_certificate(der, "der")
         await server.load_private_key(dump_private_key_as_pem(key), None, "pem")
         server.set_security_policy([_POLICIES[security.policy, security.mode]])
-        trust(certificate, self._folder / "trusted")
+        trust(der, self._folder / "trusted")
         self.settings = self._station(security)
         if self._connect.user is not None:
             server.set_identity_tokens([ua.UserNameIdentityToken, ua.X509IdentityToken])

@@ -50,6 +50,7 @@ class OpcUaSimulator:
         server = self._server = Server(user_manager=identity)
         await server.init()
         server.set_endpoint("opc.tcp://127.0.0.1:0/")
+        server.set_force_server_timestamp(False)  # its clock is ours, which may jump
         await identity.show(server)
         space = self._space = Space(server, self._settings)
         await space.build()
