@@ -205,7 +205,7 @@ class Line:
         until = asyncio.get_running_loop().time() + timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                pdu = await asyncio.shield(answer)
+                pdu = await (answer if wire.numbered else asyncio.shield(answer))
         except TimeoutError:
             device.owed.add(request.function)
             wire.forget()

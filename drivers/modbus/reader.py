@@ -19,6 +19,7 @@ class PointReader:
     def __init__(self, machine: str, points: Mapping[str, ModbusPoint], first: str, requests: Requests) -> None:
         self._machine = machine
         self._points = points
+        self._places = {name: (point.address, point.count) for name, point in points.items()}
         self._first = first
         self._requests = requests
         self._alone: set[str] = set()
@@ -67,8 +68,8 @@ class PointReader:
                 raw |= await self.read(link, block_of(name, self._points[name]))
             self._learn_from(block, raw)
             return raw
-        points = ((name, self._points[name]) for name in block.names)
-        return {name: words[point.address - block.start :][: point.count] for name, point in points}
+        places = ((name, *self._places[name]) for name in block.names)
+        return {name: words[address - block.start : address - block.start + count] for name, address, count in places}
 
     def value(self, name: str, raw: Raw) -> PointValue:
         """The value in what came for a point."""

@@ -7,6 +7,7 @@ size, and for a write what it repeats of the request (Modbus Application Protoco
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Self
 
 from pymodbus.pdu import ModbusPDU
@@ -43,6 +44,7 @@ class Request:
     size: int
 
     @classmethod
+    @cache
     def read(cls, table: Table, start: int, count: int) -> Self:
         """``count`` registers or bits of a table from ``start``."""
         request = _READ[table](address=start, count=count)

@@ -34,7 +34,7 @@ machines:
 _MACHINE = """
   tester-%d:
     protocol: modbus
-    connect: {transport: tcp, host: 127.0.0.1, port: 502, device_id: 1}
+    connect: {transport: tcp, host: tester-%d.line, device_id: 1}
     trigger: {point: result_counter, on: change, poll: %dms}
     points:
       result_counter: {holding_register: 0, type: uint16}
@@ -63,10 +63,11 @@ class Cost:
 
 
 class Crew:
-    """The ten machines: each makes its next result on time, or as soon as the last one is acknowledged."""
+    """The machines: each makes its next result on time, or as soon as the last one is acknowledged."""
 
-    def __init__(self, simulators: Mapping[str, Simulator]) -> None:
+    def __init__(self, simulators: Mapping[str, Simulator], every_s: float = EVERY_S) -> None:
         self._simulators = list(simulators.values())
+        self._every_s = every_s
         self._counts = [0] * len(self._simulators)
         self.made = 0
 
@@ -82,10 +83,10 @@ class Crew:
 
     async def _work(self, number: int, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
-        due = loop.time() + EVERY_S * number / len(self._simulators)
+        due = loop.time() + self._every_s * number / len(self._simulators)
         while not stop.is_set():
             await asyncio.sleep(max(0.0, due - loop.time()))
-            due = max(due, loop.time() - EVERY_S) + EVERY_S
+            due = max(due, loop.time() - self._every_s) + self._every_s
             self._counts[number] = self._counts[number] % 65535 + 1
             cycle = self._counts[number]
             values = MODBUS.result((cycle * len(self._simulators) + number) % 99900 + 1, COUNTER) | {COUNTER: cycle}
@@ -98,12 +99,12 @@ async def run(seconds: float, rounds: int) -> None:
     with tempfile.TemporaryDirectory(prefix="neurohub-bench-") as name:
         folder = Path(name)
         file = folder / "BENCH.yaml"
-        file.write_text(station_file(), encoding="utf-8")
+        file.write_text(station_file(MACHINES, POLL_S), encoding="utf-8")
         async with backbone(folder) as line, machines(file) as (simulators, overrides):
             crew = Crew(simulators)
             ours, least = [], []
             for number in range(rounds):
-                async with _minimal(folder, line, overrides) as process:
+                async with minimal_loop(folder, line, overrides, POLL_S) as process:
                     least.append(await _cost(process.pid, crew, seconds))
                 async with agent(file, folder / f"state-{number}", overrides, broker_url=line.broker.url) as process:
                     for _ in simulators:
@@ -114,16 +115,17 @@ async def run(seconds: float, rounds: int) -> None:
     _print(ours, least)
 
 
-def station_file() -> str:
-    """A station with ten sensor testers."""
-    testers = "".join(_MACHINE % (number, round(POLL_S * 1000)) for number in range(MACHINES))
+def station_file(count: int, poll_s: float) -> str:
+    """A station with so many sensor testers."""
+    testers = "".join(_MACHINE % (number, number, round(poll_s * 1000)) for number in range(count))
     return _STATION + testers + _CRITERIA
 
 
 @asynccontextmanager
-async def _minimal(folder: Path, line: Backbone, overrides: list[str]) -> AsyncIterator[Process]:
+async def minimal_loop(folder: Path, line: Backbone, overrides: list[str], poll_s: float) -> AsyncIterator[Process]:
+    """The least a station with these machines can be."""
     ports = [override.partition("=")[2] for override in overrides if ".connect.port=" in override]
-    arguments = [str(line.broker.port), str(folder / "minimal.db"), str(POLL_S), *ports]
+    arguments = [str(line.broker.port), str(folder / "minimal.db"), str(poll_s), *ports]
     async with Process([sys.executable, "-m", "tests.bench.minimal", *arguments]) as process:
         await process.line("running")
         yield process

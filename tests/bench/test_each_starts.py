@@ -9,7 +9,12 @@ from tests.support.processes import Process
 
 @pytest.mark.parametrize(
     ("which", "says"),
-    [("latency", "noticed to row / floor"), ("footprint", "RSS MiB"), ("cpu", "per 1,000 results")],
+    [
+        ("latency", "noticed to row / floor"),
+        ("footprint", "RSS MiB"),
+        ("cpu", "per 1,000 results"),
+        ("fleet", "RSS MiB"),
+    ],
 )
 async def test_each_runs_and_prints_its_table(which: str, says: str) -> None:
     async with Process([sys.executable, "-m", "tests.bench", which, "--quick"]) as process:
