@@ -63,6 +63,8 @@ class Breaking:
                 try:
                     async with self._seen_by_stations(fault):
                         await self._break(fault)
+                except (AssertionError, TimeoutError) as error:
+                    raise StuckError(f"{fault}: {type(error).__name__} {error}") from error
                 finally:
                     self.broken.discard(fault)
                 self._write(fault, "is undone")
@@ -146,7 +148,7 @@ class Breaking:
             cluster.signal(signal.SIGCONT)
 
     async def _copy_outbox(self, fault: Fault) -> None:
-        """A copy works beside the original, then makes no more and delivers what it has."""
+        """A copy works beside the original, then makes no more and delivers what it has, with the original cut off."""
         original = self._line.stations[fault.target]
         async with self._turns[fault.target], self._turns[f"cable of {fault.target}"]:
             if fault.strength < SHARED:
@@ -160,7 +162,11 @@ class Breaking:
             machine.work()
         await asyncio.sleep(fault.lasts_s)
         await asyncio.gather(*(machine.finish() for machine in holding))
-        await delivered([copy])
+        async with self._turns[f"cable of {fault.target}"]:
+            # Both have the same name at the broker, which lets one in at a time: the copy alone is done sooner.
+            await original.to_broker.cut()
+            await delivered([copy])
+            await original.to_broker.restore()
         for machine in copy.machines.values():
             await machine.stop()
 
@@ -205,12 +211,12 @@ async def delivered(stations: Iterable[Station]) -> list[str]:
     while True:
         waiting = []
         for station in stations:
-            if (code := await station.agent.stop()) != 0:
+            if station.agent.is_kept and (code := await station.agent.stop()) != 0:
                 raise StuckError(f"{station.agent.name} ended with {code} on SIGTERM")
             if waits := sum(row.waits for row in await asyncio.to_thread(station.outbox)):
                 waiting.append(f"{station.name}: {waits} records")
                 await station.agent.start()
-                await station.is_ready()
+                await station.is_running()
         if not waiting or time.monotonic() > deadline:
             return waiting
         await asyncio.sleep(pause_s)  # what was started has to deliver before it is asked again

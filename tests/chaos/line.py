@@ -30,7 +30,7 @@ from tests.support.relay import Relay
 STATIONS = Path(__file__).parent / "stations"
 SMALL_DISKS = ("P03-R", "P04-S")
 """Stations whose outbox is on a file system of its own, where we may mount one."""
-READY_S = 120.0
+READY_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,10 @@ class Station:
         for key, value in settings.items():
             command += ["--set", f"{key}={value}"]
         return command
+
+    async def is_running(self) -> None:
+        """Return once the agent is at work, whether its machines are there or not."""
+        await self.agent.process.line("station running", timeout_s=READY_S)
 
     async def is_ready(self) -> None:
         """Return once every machine is connected. Raises AssertionError with the agent's words."""
@@ -195,7 +199,7 @@ class Line:
         """
         station = Station(original.file, self._tools, copy=len(self.copies) + 1)
         self.copies.append(station)
-        station.to_broker = original.to_broker
+        station.to_broker = await self._relay()
         await original.agent.is_running()
         await original.agent.kill()
         station.state_dir.mkdir()

@@ -11,7 +11,7 @@ from messaging.lives import live_again_and_again
 from messaging.session import Message, Session
 
 REMEMBERED = 300
-CONNECTED_WITHIN_S = 60.0
+CONNECTED_WITHIN_S = 300.0
 
 
 class Repeater:

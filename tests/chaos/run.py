@@ -106,9 +106,10 @@ class Run:
                     await self._breaking.carry_out(faults)
                     self._progress.say("everything is mended; waiting for what is still on its way")
                     await self._drain(store)
-                    report.waiting = await delivered(line.stations.values())
+                    report.waiting = await delivered([*line.stations.values(), *line.copies])
                 except* (StuckError, AssertionError, TimeoutError) as group:
                     report.stuck += [f"{type(error).__name__}: {error}" for error in group.exceptions]
+                    report.stuck.append("the run ended here: what had not arrived by then is told as lost")
             await self._stop_stations()
             self._compare(store, report)
             report.repeated_messages = self._breaking.repeated_messages

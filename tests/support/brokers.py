@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.support.processes import Process
 
 HOST = "127.0.0.1"
-START_S = 15.0
+START_S = 60.0
 _PORT_TRIES = 5
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-_START_S = 30.0
+_START_S = 120.0
 
 
 class Cluster:
