@@ -22,7 +22,7 @@ demo: setup ## run the whole line on this machine (ARGS="--units 20")
 	@$(BIN)/python -m demo $(ARGS)
 
 test: setup-dev ## run every test on all cores, with coverage (ARGS="-k outbox" runs some)
-	@tools/system-packages mosquitto socat postgresql systemd nodejs npm gcc libc6-dev \
+	@tools/system-packages mosquitto socat ser2net postgresql systemd nodejs npm gcc libc6-dev \
 		libmodbus-dev mbpoll avrdude arduino-core-avr libsimavr-dev
 	@tools/node-packages tests/interop/label
 	$(BIN)/python -m pytest -n logical --dist worksteal --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=90)

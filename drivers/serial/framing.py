@@ -64,7 +64,9 @@ class Framer:
         """
         self._buffer += data
         self._midway = self._midway or (midway and not self._is_begun)
-        return self._cut(silent=False)
+        frames = self._cut(silent=False)
+        self._midway = self._midway and bool(self._buffer)  # a serial server's greeting is no begin of a frame
+        return frames
 
     def silence(self, reason: str) -> list[Frame]:
         """The line fell silent: what there is comes out, an unfinished frame with a problem that names the reason."""

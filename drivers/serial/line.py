@@ -166,14 +166,18 @@ def _open(settings: SerialSettings) -> serial.Serial:
         port.write_timeout = _WRITE_TIMEOUT_S
     if connect.port is not None:
         port.exclusive = True
-    port.open()
+    try:
+        port.open()
+    except BaseException:
+        _close(port)  # over RFC 2217 the connection stands before the server refuses
+        raise
     return port
 
 
 def _close(port: serial.Serial) -> None:
     # pyserial's socket:// leaves its socket to the garbage collector when the other side has gone first.
     connection = getattr(port, "_socket", None)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: its reader of RFC 2217 never started
         port.close()
     if connection is not None:
         connection.close()

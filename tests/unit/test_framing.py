@@ -367,6 +367,14 @@ def test_the_words_of_a_serial_server_are_no_message_wherever_they_are_cut(
     assert b"".join(frame.data for frame in found if frame.kind == "notice").strip() == notice.strip()
 
 
+@pytest.mark.parametrize("notice", [BANNER, *REFUSALS])
+def test_a_greeting_at_once_is_no_begin_of_a_frame(notice: bytes) -> None:
+    framer = Framer(settings(), notices=True)
+    greeted = [frame for byte in notice for frame in framer.feed(bytes([byte]), midway=True)]
+    assert {frame.kind for frame in greeted} == {"notice"}
+    assert messages(framer.feed(b"SN-1\r\n")) == [b"SN-1"]
+
+
 def test_a_notice_cut_off_by_the_end_of_the_connection_is_none_either() -> None:
     for size in range(1, len(REFUSALS[0])):
         framer = Framer(settings(), notices=True)
