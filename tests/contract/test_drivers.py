@@ -18,7 +18,7 @@ from tests.contract.bench import Bench, JobBench, ResultBench
 from tests.contract.benches.label import label_bench, label_serial_bench, label_usb_bench
 from tests.contract.benches.modbus import modbus_rtu_bench, modbus_tcp_bench
 from tests.contract.benches.opcua import opcua_bench
-from tests.contract.benches.serial import serial_cable_bench, serial_socket_bench
+from tests.contract.benches.serial import serial_cable_bench, serial_on_demand_bench, serial_socket_bench
 
 PATIENCE_S = 20.0
 """A test that hangs ends; nothing is measured by it."""
@@ -39,6 +39,7 @@ JOBS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[JobBench]]] = {
     "label-tcp": label_bench,
     "label-serial": label_serial_bench,
     "label-usb": label_usb_bench,
+    "serial-on-demand": serial_on_demand_bench,
 }
 """Work is done on request."""
 

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from drivers.base import RawValue
-from drivers.serial.driver import SerialDriver
+from drivers.serial.driver import OnDemandDriver, SerialDriver
 from drivers.serial.settings import SerialSettings
 from drivers.serial.simulator import SerialSimulator
-from tests.contract.bench import ResultBench
+from tests.contract.bench import JobBench, ResultBench
 from tests.support.relay import Relay
 
 RESEND_S = 0.05
@@ -120,4 +120,37 @@ async def serial_socket_bench(tmp_path: Path) -> AsyncIterator[ResultBench]:
                 pushes=True,
             )
     finally:
+        await simulator.stop()
+
+
+@asynccontextmanager
+async def serial_on_demand_bench(tmp_path: Path) -> AsyncIterator[JobBench]:
+    """A gauge behind a serial server that is asked once for each unit of another machine."""
+
+    def asked(url: str) -> SerialSettings:
+        points = {"force": {"key": "force", "type": "float", "unit": "N"}, "unit_of": {"key": "code"}}
+        request = {"send": "MEASURE {serial_number}\r\n", "timeout": "100ms"}
+        return SerialSettings.model_validate({"connect": {"url": url}, "points": points, "request": request})
+
+    simulator = SerialSimulator("gauge", asked("socket://127.0.0.1:1"))
+    url = str((await simulator.start())["connect.url"])
+    measured = asyncio.create_task(simulator.cycle({"force": 12.5, "unit_of": "SN-1"}, None))
+    try:
+        async with Relay("127.0.0.1", int(url.rpartition(":")[2])) as relay:
+            here = asked(f"socket://{relay.host}:{relay.port}")
+            async with Relay(relay.host, relay.port) as closed:
+                await closed.cut()
+            absent = asked(f"socket://{closed.host}:{closed.port}")
+            yield JobBench(
+                simulator=simulator,
+                driver=lambda: OnDemandDriver("gauge", here),
+                job={"serial_number": "SN-1", "date": "2026-11-25"},
+                done={"force": 12.5, "unit_of": "SN-1"},
+                cut=relay.cut,
+                restore=relay.restore,
+                unreachable=lambda: OnDemandDriver("absent", absent),
+            )
+    finally:
+        measured.cancel()
+        await asyncio.wait({measured})
         await simulator.stop()
