@@ -1,5 +1,6 @@
 """The ground every contract model stands on: frozen, strict about unknown keys, UTC times, finite numbers."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -18,6 +19,17 @@ def _to_utc(moment: datetime) -> datetime:
     except OverflowError as error:
         raise ValueError("in UTC this is outside the years 1 to 9999") from error
 
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return pattern
+
+
+RegularExpression = Annotated[str, AfterValidator(_compiles)]
+"""A pattern in Python's own notation."""
 
 UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 """A moment with a time zone, kept in UTC."""

@@ -11,9 +11,9 @@ from decimal import Context, Decimal
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
-from contracts.base import Contract, DefectCode, Name, ProcessCode
+from contracts.base import Contract, DefectCode, Name, ProcessCode, RegularExpression
 from contracts.measurement import Measurement, Quality, Row, Scalar, Value
 
 JUDGE_VERSION = 1
@@ -80,21 +80,11 @@ class Criterion(Contract):
     upper: Number | None = None
     equals: StrictBool | StrictInt | StrictFloat | StrictStr | None = None
     one_of: Annotated[tuple[StrictBool | StrictInt | StrictFloat | StrictStr, ...], Field(min_length=1)] | None = None
-    pattern: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    pattern: Annotated[RegularExpression, Field(min_length=1, max_length=500)] | None = None
     same_as: Name | None = None
     each: Table | None = None
     unit: Annotated[str, Field(min_length=1, max_length=20)] | None = None
     defect: DefectCode | None = None
-
-    @field_validator("pattern")
-    @classmethod
-    def _compiles(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"not a regular expression: {error}") from error
-        return pattern
 
     @model_validator(mode="after")
     def _one_possible_rule(self) -> Self:

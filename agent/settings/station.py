@@ -15,7 +15,7 @@ from agent.settings.explain import SECRET, UNKNOWN_NAME
 from agent.settings.issues import Issue
 from agent.settings.machine import MachineSettings
 from agent.settings.sizes import Size
-from contracts.base import ProcessCode, StationId
+from contracts.base import ProcessCode, RegularExpression, StationId
 from contracts.criteria import CriteriaSet, Criterion
 from contracts.duration import Duration
 from contracts.processes import BY_CODE
@@ -45,14 +45,6 @@ def _broker_url(url: str) -> str:
             raise PydanticCustomError(SECRET, "{reason}; {hint}", {"reason": str(error), "hint": hint}) from error
         raise
     return url
-
-
-def _regular_expression(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
-    return pattern
 
 
 BrokerUrl = Annotated[str, AfterValidator(_broker_url)]
@@ -133,9 +125,9 @@ class OutboxSettings(Strict):
 class PartPatterns(Strict):
     """Serial numbers (the whole of them) that are no product: kept, and left out of route, LOT and yield."""
 
-    golden_sample: Annotated[str, Field(min_length=1), AfterValidator(_regular_expression)] | None = None
-    dry_run: Annotated[str, Field(min_length=1), AfterValidator(_regular_expression)] | None = None
-    calibration: Annotated[str, Field(min_length=1), AfterValidator(_regular_expression)] | None = None
+    golden_sample: Annotated[RegularExpression, Field(min_length=1)] | None = None
+    dry_run: Annotated[RegularExpression, Field(min_length=1)] | None = None
+    calibration: Annotated[RegularExpression, Field(min_length=1)] | None = None
 
     def part(self, serial_number: str | None) -> Part:
         """What a serial number stands for."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from contracts.errors import DataError
 from contracts.measurement import Scalar
 from drivers.fields.layout import SIZES, BinaryType, ByteOrder, Layout, LayoutItem, item_names
+from drivers.float32 import shortest_float32
 
 _FLOATS = {"float32": "f", "float64": "d"}
 
@@ -65,19 +66,6 @@ def encoded(value: Scalar, kind: BinaryType, length: int | None, order: ByteOrde
         return int(value).to_bytes(SIZES[kind], order, signed=not kind.startswith("u"))
     except (struct.error, OverflowError) as error:
         raise ValueError(f"{value!r} does not fit {kind}") from error
-
-
-def shortest_float32(number: float) -> float:
-    """The shortest decimal that reads back as the same float32: 1.2, not 1.2000000477."""
-    wanted = struct.pack(">f", number)
-    for digits in range(1, 9):
-        shorter = float(f"{number:.{digits}g}")
-        try:
-            if struct.pack(">f", shorter) == wanted:
-                return shorter
-        except OverflowError:  # rounded up beyond the largest float32
-            continue
-    return float(f"{number:.9g}")  # nine digits always read back the same
 
 
 @dataclass

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from contracts.base import RegularExpression
+
 _COLUMNS = re.compile(r"^(\d{1,5})(?:-(\d{1,5}))?$")
 
 
@@ -15,14 +17,6 @@ def _known_codec(name: str) -> str:
     except LookupError:
         raise ValueError(f"{name!r} is no text encoding; usual ones are ascii, utf-8, cp949, latin-1") from None
     return name
-
-
-def _regular_expression(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
-    return pattern
 
 
 def _bytes_only(text: str) -> str:
@@ -45,7 +39,7 @@ def columns_of(text: str) -> slice:
 Encoding = Annotated[str, AfterValidator(_known_codec)]
 """Name of a text encoding."""
 
-Pattern = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_regular_expression)]
+Pattern = Annotated[RegularExpression, Field(min_length=1, max_length=2000)]
 """A regular expression of Python."""
 
 Mark = Annotated[str, AfterValidator(_bytes_only), Field(max_length=16)]

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from contracts.measurement import Scalar
 from drivers.base import PointValue, RawValue
+from drivers.float32 import shortest_float32
 from drivers.modbus.registers import TIMES, ModbusPoint, Register, Write
 from drivers.modbus.times import decode_time, encode_time
 from drivers.template import render
@@ -95,19 +96,6 @@ def encode_write(write: Write, values: Mapping[str, RawValue | None], cycle_key:
     if cycle_key is not None:
         known["cycle_key"] = cycle_key
     return encode(write, render(write.value, known, _plain))
-
-
-def shortest_float32(number: float) -> float:
-    """The shortest decimal that reads back as the same float32: 1.2, not 1.2000000477."""
-    wanted = struct.pack(">f", number)
-    for digits in range(1, 9):
-        shorter = float(f"{number:.{digits}g}")
-        try:
-            if struct.pack(">f", shorter) == wanted:
-                return shorter
-        except OverflowError:  # rounded up beyond the largest float32
-            continue
-    return float(f"{number:.9g}")  # nine digits always read back the same
 
 
 def _number(point: ModbusPoint, data: bytes) -> int | float | None:

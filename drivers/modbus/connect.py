@@ -1,5 +1,6 @@
 """How a device is reached. No client library is imported here."""
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,9 +30,9 @@ class _Connect(Strict):
     timeout: Timeout = 1.0
     """The longest wait for a connection, and for one answer, its way over the line included."""
 
+    @abstractmethod
     def line(self) -> SharedLine:
         """What several machines may share, and what they have to agree on then."""
-        raise NotImplementedError
 
     def __str__(self) -> str:
         return self.line().name
@@ -113,9 +114,9 @@ class _SerialPort(_Connect):
     """Which device on the line. Also called unit, slave or station number."""
 
     @property
+    @abstractmethod
     def bits(self) -> Literal[7, 8]:
         """Data bits of a character."""
-        raise NotImplementedError
 
     def line(self) -> SharedLine:
         agreed = {"transport", "baudrate", "bytesize", "parity", "stopbits"}

@@ -13,7 +13,8 @@ from asyncua import ua
 from asyncua.common.utils import Buffer, NotEnoughData
 from asyncua.ua.ua_binary import pack_uatype, unpack_uatype
 
-from drivers.opcua.values import Enumerated, shortest_float32
+from drivers.float32 import shortest_float32
+from drivers.opcua.values import Enumerated
 
 DEEPEST = 16
 """Structures in structures. One that holds itself does not end."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import struct
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +11,7 @@ from asyncua import ua
 
 from contracts.measurement import Quality, Scalar
 from drivers.base import PointValue, RawValue
+from drivers.float32 import shortest_float32
 from drivers.opcua.addresses import field_steps
 from drivers.opcua.settings import OpcUaPoint
 
@@ -112,19 +112,6 @@ def usable(content: Any, point: OpcUaPoint, *, single: bool = False) -> RawValue
         except UnusableError as error:
             raise UnusableError(f"[{place}]: {error}") from None
     return found
-
-
-def shortest_float32(number: float) -> float:
-    """1.2, not 1.2000000477: the shortest decimal that reads back as the same float32."""
-    wanted = struct.pack(">f", number)
-    for digits in range(1, 9):
-        shorter = float(f"{number:.{digits}g}")
-        try:
-            if struct.pack(">f", shorter) == wanted:
-                return shorter
-        except OverflowError:  # rounded up beyond the largest float32
-            continue
-    return float(f"{number:.9g}")  # nine digits always read back the same
 
 
 def as_utc(moment: datetime | None) -> datetime | None:

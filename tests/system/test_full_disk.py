@@ -1,7 +1,6 @@
 """A station whose disk is full: nothing is acknowledged that is not kept, what is kept is delivered, all are told."""
 
 import asyncio
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from messaging.broker import BrokerAddress
 from messaging.session import Session
 from tests.support.agents import CONFIG, addresses, agent, kept
 from tests.support.brokers import RunningBroker, iotcore_broker
+from tests.support.disks import small_disk
 
 FILE = CONFIG / "P03-A.yaml"
 TOPICS = StationTopics("gimcheon", "KR01", "P03-A")
@@ -27,13 +27,8 @@ TOPICS = StationTopics("gimcheon", "KR01", "P03-A")
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 1 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=True)
-    try:
+    with small_disk(tmp_path / "disk", megabytes=1) as place:
         yield place
-    finally:
-        subprocess.run(["umount", "--lazy", place], check=True)
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from agent.cycles import Cursor
 from agent.outbox import Limits, Outbox, Pruned
 from contracts.envelope import Commit
 from contracts.errors import StoreError
+from tests.support.disks import small_disk
 from tests.support.records import record
 
 SMALL = Limits(max_size=100_000_000, reserve=300_000)
@@ -23,13 +23,8 @@ SMALL = Limits(max_size=100_000_000, reserve=300_000)
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 2 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], check=True)
-    try:
+    with small_disk(tmp_path / "disk", megabytes=2) as place:
         yield place
-    finally:
-        subprocess.run(["umount", "--lazy", place], check=True)
 
 
 def fill_up(disk: Path) -> Path:
