@@ -166,6 +166,9 @@ def _open(settings: SerialSettings) -> serial.Serial:
         port.write_timeout = _WRITE_TIMEOUT_S
     if connect.port is not None:
         port.exclusive = True
+    if connect.address.startswith("socket:"):
+        # Nothing on a new connection is old: what pyserial would throw away is why a serial server refuses the line.
+        port.reset_input_buffer = lambda: None  # type: ignore[method-assign]  # pyserial has no option for it
     try:
         port.open()
     except BaseException:

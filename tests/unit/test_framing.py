@@ -240,8 +240,9 @@ def test_a_frame_cut_short_and_followed_at_once_is_no_message(style: Style, data
     """The sender was switched off and on: no silence between."""
     first, second = data.draw(style.messages), data.draw(style.messages)
     whole = frame_of(first, style.frame)
-    begun = whole[: data.draw(st.integers(0, len(whole) - 1))]
-    found = messages(fed(Framer(style.frame), [begun + frame_of(second, style.frame)]))
+    on_the_line = whole[: data.draw(st.integers(0, len(whole) - 1))] + frame_of(second, style.frame)
+    assume(not on_the_line.startswith(whole))  # the byte that was cut off may be the one the next frame begins with
+    found = messages(fed(Framer(style.frame), [on_the_line]))
     assert found in ([], [with_length(second, style.frame)])
 
 

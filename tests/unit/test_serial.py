@@ -355,20 +355,14 @@ async def test_a_broken_frame_is_awaited_again_where_the_machine_waits_for_an_ac
         assert "frame.start" in str(await value(driver))
 
 
-async def test_a_message_that_began_before_the_port_was_open_is_no_result() -> None:
+async def test_a_message_that_began_before_the_port_was_open_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a number looks like a number."""
-    machine = Machine()
-    url = str((await machine.far_end.start())["connect.url"])
-    driver = SerialDriver("gauge", settings(url))
-    try:
-        opening = asyncio.create_task(driver.open())
+    monkeypatch.setattr("drivers.serial.line._MIDWAY_S", PATIENCE_S)
+    async with link() as (machine, driver):
+        await driver.open()
         await machine.says(b"2.5\r\n7.5\r\n")
-        await opening
         assert "not heard" in str(await value(driver))
         assert await value(driver) == 7.5
-    finally:
-        await driver.close()
-        await machine.far_end.stop()
 
 
 # -- ENQ, ACK, NAK, EOT ----------------------------------------------------------------------------------------------
