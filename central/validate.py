@@ -20,6 +20,7 @@ from contracts.envelope import (
     RecordsMessage,
 )
 from contracts.identity import lot_parts
+from contracts.permit import PermitRecord, StationRecord
 from contracts.record import ProcessRecord, digest
 from contracts.topics import StationTopics
 from messaging.session import Message
@@ -98,7 +99,7 @@ def _piecewise(message: Message, topics: StationTopics) -> Arrival:
     if not isinstance(items, list) or not items:
         return _refuse(message, topics, "no records")
 
-    records: dict[int, tuple[int, ProcessRecord, str]] = {}
+    records: dict[int, tuple[int, StationRecord, str]] = {}
     rejected: list[Rejected] = []
     for item in items:
         outcome = _one(item, topics)
@@ -124,21 +125,23 @@ def _piecewise(message: Message, topics: StationTopics) -> Arrival:
     )
 
 
-def _one(item: Any, topics: StationTopics) -> tuple[int, ProcessRecord] | str:
+def _one(item: Any, topics: StationTopics) -> tuple[int, StationRecord] | str:
     """A record of a message, or what is wrong with it."""
     if not isinstance(item, dict) or set(item) != {"seq", "record"}:
         return "a record is an object with seq and record"
     seq = _seq_or_none(item)
     if seq is None:
         return f"seq {item['seq']!r} is not a number from 1"[:200]
+    content = item["record"]
+    form = PermitRecord if isinstance(content, dict) and content.get("kind") == "permit" else ProcessRecord
     try:
-        record = ProcessRecord.model_validate_json(json.dumps(item["record"]), strict=True)
+        record = form.model_validate_json(json.dumps(content), strict=True)
     except (ValidationError, ValueError) as error:
         return f"record: {_told(error)}"
     return _impossible(record, topics) or (seq, record)
 
 
-def _impossible(record: ProcessRecord, topics: StationTopics) -> str | None:
+def _impossible(record: StationRecord, topics: StationTopics) -> str | None:
     if record.station != topics.station:
         return f"a record of station {record.station} on the topic of {topics.station}"
     if record.lot_number is not None and lot_parts(record.lot_number) is None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from contracts.base import Contract, Count, InstanceId, Seq, StationId, StreamId, UtcTime
-from contracts.record import ProcessRecord
+from contracts.permit import StationRecord
 
 VERSION = 1
 MAX_MESSAGE_BYTES = 256 * 1024
@@ -21,7 +21,7 @@ class Numbered(Contract):
     """A record and its place in its stream."""
 
     seq: Seq
-    record: ProcessRecord
+    record: StationRecord
 
 
 class RecordsHeader(Contract):

@@ -125,7 +125,7 @@ class ProcessRecord(Contract):
         return any(v.verdict is Verdict.WARN for v in self.verdicts)
 
 
-def canonical(record: ProcessRecord) -> bytes:
+def canonical(record: Contract) -> bytes:
     """The one byte form of a record: fields in the order of the model, defaults left out.
 
     Defaults are left out so that a field added later does not change the bytes of an older record.
@@ -133,6 +133,6 @@ def canonical(record: ProcessRecord) -> bytes:
     return record.model_dump_json(exclude_defaults=True).encode()
 
 
-def digest(record: ProcessRecord) -> str:
+def digest(record: Contract) -> str:
     """SHA-256 of ``canonical(record)`` in hexadecimal: tells a repeat from other content under the same number."""
     return sha256(canonical(record)).hexdigest()

@@ -1,6 +1,6 @@
 """The fold of one LOT: its units' states, its own records and decisions -> its state (domain.md, Facts and state)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from contracts.facts import HoldPlaced, HoldReleased, LotClosed, LotCreated, LotShortClosed
 from contracts.route_model import (
@@ -11,11 +11,12 @@ from contracts.route_model import (
     RouteException,
     RouteLimits,
     UnitDecision,
+    UnitPermit,
     UnitRecord,
     UnitState,
     UnitStatus,
 )
-from contracts.route_order import decisions_in_order, once
+from contracts.route_order import decisions_in_order, once, permits_in_order
 
 MAX_UNITS = 100
 
@@ -26,8 +27,10 @@ def fold_lot(
     records: Iterable[UnitRecord],
     decisions: Iterable[UnitDecision],
     limits: RouteLimits | None = None,  # noqa: ARG001  # the same signature as fold_unit: a site's rules of the route
+    permits: Iterable[UnitPermit] = (),
 ) -> LotState:
-    """The state of a LOT. ``records`` are its LOT-level records. Pure: any order and repetition gives the same."""
+    """The state of a LOT. ``records`` are its LOT-level records, ``permits`` those that stations gave its units
+    without central. Pure: any order and repetition gives the same."""
     members = sorted({unit.serial_number: unit for unit in units}.values(), key=lambda unit: unit.serial_number)
     own = sorted(once(records), key=lambda record: (record.completed_at, record.key))
     exceptions: list[RouteException] = []
@@ -35,7 +38,8 @@ def fold_lot(
     holds: dict[str, Hold] = {}
     short_closed = False
     closed_at = None
-    for fact in decisions_in_order(decisions):
+    decided = decisions_in_order(decisions)
+    for fact in decided:
         decision = fact.decision
         if isinstance(decision, LotCreated):
             if created is None:
@@ -55,6 +59,7 @@ def fold_lot(
         elif isinstance(decision, HoldReleased):
             holds.pop(decision.hold_id, None)
 
+    exceptions.extend(_wrong_permits(permits_in_order(permits), decided))
     target = created.target_quantity if created is not None else None
     working = [unit for unit in members if unit.started_at is not None]
     passed = sum(unit.status is UnitStatus.PASSED for unit in members)
@@ -109,3 +114,29 @@ def fold_lot(
         holds=tuple(holds[hold_id] for hold_id in sorted(holds)),
         exceptions=tuple(sorted(exceptions, key=RouteException.sort_key)),
     )
+
+
+def _wrong_permits(permits: Iterable[UnitPermit], decided: list[UnitDecision]) -> Iterator[RouteException]:
+    """Permits given without central while the LOT was on hold, or when it was closed."""
+    for permit in permits:
+        holds: set[str] = set()
+        closed = False
+        for fact in decided:
+            decision = fact.decision
+            if decision.decided_at > permit.at:
+                break
+            if isinstance(decision, LotClosed):
+                closed = True
+            elif isinstance(decision, HoldPlaced) and decision.serial_number is None:
+                holds.add(decision.hold_id)
+            elif isinstance(decision, HoldReleased):
+                holds.discard(decision.hold_id)
+        if closed or holds:
+            why = "closed" if closed else "on hold"
+            yield RouteException(
+                code=ExceptionCode.OFFLINE_PERMIT_WRONG,
+                detail=f"{permit.station} let a unit start without central: the LOT was {why}",
+                process_number=permit.process_number,
+                about=permit.key,
+                serial_number=permit.serial_number,
+            )

@@ -58,6 +58,24 @@ class UnitDecision:
         return self.stream_id, self.seq
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitPermit:
+    """A permit that a station gave without central, and its place in the station's stream. ``at`` is corrected by the
+    station's clock offset. What central gave is not here: it knew the facts."""
+
+    stream_id: str
+    seq: int
+    station: str
+    process_number: int
+    at: datetime
+    serial_number: str
+
+    @property
+    def key(self) -> FactKey:
+        """Stream and seq."""
+        return self.stream_id, self.seq
+
+
 @dataclass(frozen=True)
 class RouteLimits:
     """The site's settings of the route.
@@ -136,6 +154,7 @@ class ExceptionCode(StrEnum):
     LOT_CLOSED_INCOMPLETE = "LOT_CLOSED_INCOMPLETE"
     UNIT_BEYOND_TARGET = "UNIT_BEYOND_TARGET"
     WORK_AFTER_CLOSED = "WORK_AFTER_CLOSED"
+    OFFLINE_PERMIT_WRONG = "OFFLINE_PERMIT_WRONG"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

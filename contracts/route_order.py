@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from contracts.route_model import FactKey, UnitDecision, UnitRecord
+from contracts.route_model import FactKey, UnitDecision, UnitPermit, UnitRecord
 
-Fact = TypeVar("Fact", UnitRecord, UnitDecision)
+AnyFact = UnitRecord | UnitDecision | UnitPermit
+Fact = TypeVar("Fact", UnitRecord, UnitDecision, UnitPermit)
 
 
 def once(facts: Iterable[Fact]) -> list[Fact]:
@@ -28,12 +29,20 @@ def decisions_in_order(decisions: Iterable[UnitDecision]) -> list[UnitDecision]:
     return sorted(once(decisions), key=lambda d: (d.decision.decided_at, d.key))
 
 
-def in_order(records: Iterable[UnitRecord], decisions: Iterable[UnitDecision]) -> list[UnitRecord | UnitDecision]:
+def permits_in_order(permits: Iterable[UnitPermit]) -> list[UnitPermit]:
+    """Permits by the time they were given, then stream and seq."""
+    return sorted(once(permits), key=lambda permit: (permit.at, permit.key))
+
+
+def in_order(
+    records: Iterable[UnitRecord], decisions: Iterable[UnitDecision], permits: Iterable[UnitPermit] = ()
+) -> list[AnyFact]:
     """Every fact once, in the order things happened.
 
     Permits of one unit exclude each other, so their numbers are the true order of the records that carry one. Facts
-    without a permit (among them by time, stream, seq; a record before a decision of the same moment) are placed
-    between them where the fewest clocks have to be wrong: one wild clock displaces nothing but itself.
+    without a permit (among them by time, stream, seq; of one moment records before decisions, and these before permits
+    that a station gave without central) are placed between them where the fewest clocks have to be wrong: one wild
+    clock displaces nothing but itself.
     """
     unique = once(records)
     permitted = sorted(
@@ -43,16 +52,17 @@ def in_order(records: Iterable[UnitRecord], decisions: Iterable[UnitDecision]) -
     by_time = sorted(
         (record for record in unique if record.permit is None), key=lambda record: (record.completed_at, record.key)
     )
-    timed: list[tuple[datetime, int, FactKey, UnitRecord | UnitDecision]] = [
+    timed: list[tuple[datetime, int, FactKey, AnyFact]] = [
         *((record.completed_at, 0, record.key, record) for record in by_time),
         *((decided.decision.decided_at, 1, decided.key, decided) for decided in decisions_in_order(decisions)),
+        *((permit.at, 2, permit.key, permit) for permit in permits_in_order(permits)),
     ]
     timed.sort(key=lambda entry: entry[:3])
     if not permitted:
         return [entry[3] for entry in timed]
 
     clocks = [record.completed_at for record in permitted]
-    ordered: list[UnitRecord | UnitDecision] = []
+    ordered: list[AnyFact] = []
     taken = 0
     for at, _, _, fact in timed:
         place = _place(clocks, at)

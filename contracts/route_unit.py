@@ -18,11 +18,13 @@ from contracts.route_model import (
     RouteException,
     RouteLimits,
     UnitDecision,
+    UnitPermit,
     UnitRecord,
     UnitState,
     UnitStatus,
 )
 from contracts.route_order import cannot_be_ordered, in_order
+from contracts.route_start import may_start_by_its_own
 
 _JUDGED = (Outcome.PASS, Outcome.FAIL)
 
@@ -214,6 +216,31 @@ class _Unit:
             for exception in self.exceptions
         ]
 
+    # -- what stations permitted without central ---------------------------------------------------------------------
+
+    def check_permit(self, permit: UnitPermit) -> None:
+        """A permit that central would have refused, by what is known today of the moment it was given."""
+        number = permit.process_number
+        why = "on hold" if self.holds else None
+        if number not in self.limits.by_number:
+            why = f"process {number} is not in the route"
+        elif why is None:
+            now = UnitState(
+                serial_number=self.serial_number,
+                status=self.status(),
+                final=self.is_final(),
+                scrapped=self.scrapped,
+                rework_count=self.generation,
+                failure_reason=self.failure_reason(),
+                passed={number: record.key for number, record in self.passed.items()},
+                overridden=frozenset(self.overridden),
+            )
+            refusal = may_start_by_its_own(now, number, self.limits)
+            why = None if refusal is None else f"{refusal.code}, {refusal.detail}"
+        if why is not None:
+            detail = f"{permit.station} let it start without central: {why}"
+            self.tell(ExceptionCode.OFFLINE_PERMIT_WRONG, detail, number, permit.key)
+
     # -- what follows ------------------------------------------------------------------------------------------------
 
     def is_passed(self) -> bool:
@@ -249,16 +276,22 @@ def fold_unit(
     records: Iterable[UnitRecord],
     decisions: Iterable[UnitDecision],
     limits: RouteLimits | None = None,
+    permits: Iterable[UnitPermit] = (),
 ) -> UnitState:
-    """The state of a unit from all its facts. Pure: any order and any repetition of them gives the same."""
+    """The state of a unit from all its facts. Pure: any order and any repetition of them gives the same.
+
+    ``permits`` are those that stations gave without central: a wrong one becomes an exception, and moves nothing.
+    """
     rules = limits if limits is not None else RouteLimits()
-    ordered = in_order((record for record in records if record.data_level is DataLevel.SERIAL), decisions)
+    ordered = in_order((record for record in records if record.data_level is DataLevel.SERIAL), decisions, permits)
     unit = _Unit(serial_number, rules)
     for fact in ordered:
         if isinstance(fact, UnitRecord):
             unit.take_record(fact)
-        else:
+        elif isinstance(fact, UnitDecision):
             unit.take_decision(fact)
+        else:
+            unit.check_permit(fact)
     seen = [fact for fact in ordered if isinstance(fact, UnitRecord)]
     lot_number, sequence = _lot(unit, seen)
     status = unit.status()

@@ -11,8 +11,11 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from contracts.criteria import CriteriaSet
+from contracts.digest import RouteDigest
 from contracts.envelope import Birth, Commit, RecordsMessage
 from contracts.facts import decision_adapter
+from contracts.interlock import answer_adapter, question_adapter
+from contracts.permit import PermitRecord
 from contracts.record import ProcessRecord
 
 FOLDER = Path(__file__).parent / "schema"
@@ -23,6 +26,10 @@ _PUBLISHED: dict[str, TypeAdapter[Any]] = {
     "process_record": TypeAdapter(ProcessRecord),
     "criteria": TypeAdapter(CriteriaSet),
     "decision": decision_adapter,
+    "permit_record": TypeAdapter(PermitRecord),
+    "interlock": question_adapter,
+    "permits": answer_adapter,
+    "route": TypeAdapter(RouteDigest),
 }
 
 

@@ -6,9 +6,10 @@ from typing import Literal
 
 ROOT = "f2x/v1"
 _LEVEL = r"([A-Za-z0-9][A-Za-z0-9_-]{0,31})"
-_STATION_TOPIC = re.compile(rf"{ROOT}/{_LEVEL}/{_LEVEL}/{_LEVEL}/(records|commits|state)")
+_STATION_TOPIC = re.compile(rf"{ROOT}/{_LEVEL}/{_LEVEL}/{_LEVEL}/(records|commits|state|interlock|permits)")
+_ROUTE_TOPIC = re.compile(rf"{ROOT}/route/([^/+#]+)")
 
-Leaf = Literal["records", "commits", "state"]
+Leaf = Literal["records", "commits", "state", "interlock", "permits"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,16 @@ class StationTopics:
         """Station -> central, retained: the birth message; the broker sends the last will here."""
         return self._at("state")
 
+    @property
+    def interlock(self) -> str:
+        """Station -> central: may this unit run here?"""
+        return self._at("interlock")
+
+    @property
+    def permits(self) -> str:
+        """Central -> station: the answers."""
+        return self._at("permits")
+
     def _at(self, leaf: Leaf) -> str:
         return f"{ROOT}/{self.site}/{self.line}/{self.station}/{leaf}"
 
@@ -55,3 +66,18 @@ def parse(topic: str) -> tuple[StationTopics, Leaf] | None:
         return None
     leaf: Leaf = match[4]  # type: ignore[assignment]  # the pattern allows no other text
     return StationTopics(match[1], match[2], match[3]), leaf
+
+
+ALL_ROUTES = f"{ROOT}/route/+"
+"""The filter that matches the route digest of every LOT."""
+
+
+def route(lot_number: str) -> str:
+    """Central -> all, retained: the route digest of a LOT."""
+    return f"{ROOT}/route/{lot_number}"
+
+
+def lot_of(topic: str) -> str | None:
+    """The LOT whose route digest comes on this topic; None when it is another topic."""
+    match = _ROUTE_TOPIC.fullmatch(topic)
+    return None if match is None else match[1]

@@ -7,6 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from central.store.arrivals import Alarm
+from central.store.statements import insert_once
 from central.store.tables import alarms
 
 
@@ -26,17 +27,15 @@ class AlarmRow:
 
 
 def raise_alarms(connection: sa.Connection, raised: Iterable[Alarm], now: datetime) -> None:
-    """Add to the open alarm of this kind, or open one. The stream's ledger is locked: nobody opens it beside us."""
+    """Add to the open alarm of this kind, or open one; in a fixed order, because others may open it beside us."""
     for alarm in sorted(raised, key=lambda one: (one.claim, one.kind)):
         its = {"kind": alarm.kind.value, "stream_id": alarm.claim.stream_id, "station": alarm.claim.station}
-        opened = connection.execute(
+        insert_once(connection, alarms, [{**its, "detail": "", "occurrences": 0, "raised_at": now, "last_at": now}])
+        connection.execute(
             sa.update(alarms)
             .where(alarms.c.acknowledged_at.is_(None), *(alarms.c[name] == value for name, value in its.items()))
             .values(occurrences=alarms.c.occurrences + alarm.occurrences, detail=alarm.detail, last_at=now)
-        ).rowcount
-        if not opened:
-            row = {**its, "detail": alarm.detail, "occurrences": alarm.occurrences, "raised_at": now, "last_at": now}
-            connection.execute(sa.insert(alarms), [row])
+        )
 
 
 def list_alarms(connection: sa.Connection, *, acknowledged: bool) -> list[AlarmRow]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from contracts.envelope import Commit
-from contracts.record import ProcessRecord
+from contracts.permit import StationRecord
 
 
 @dataclass(frozen=True, order=True)
@@ -23,6 +23,7 @@ class AlarmKind(StrEnum):
     OTHER_CONTENT = "other content under a known number"
     FOREIGN_STREAM = "records in a stream of another station"
     TWO_AGENTS = "two agents write in one stream"
+    OFFLINE_PERMIT_WRONG = "started without central, and wrongly"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Arrival:
     site: str
     line: str
     station: str
-    records: Sequence[tuple[int, ProcessRecord, str]] = ()
+    records: Sequence[tuple[int, StationRecord, str]] = ()
     rejected: Sequence[Rejected] = ()
     instance: str | None = None
     last_seq: int | None = None

@@ -5,8 +5,8 @@ its own row is locked, so that of two transactions in one LOT the later one sees
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -14,17 +14,31 @@ from typing import Any
 import sqlalchemy as sa
 
 from central.store.names import TARGET_QUANTITY, ids_of
-from central.store.rows import RECORD, Fields, Row, is_product, name_of, unit_decision, unit_record
+from central.store.rows import (
+    GRANTED_OFFLINE,
+    PERMIT,
+    RECORD,
+    Fields,
+    Row,
+    is_product,
+    moves,
+    name_of,
+    unit_decision,
+    unit_permit,
+    unit_record,
+)
 from central.store.statements import rows_where
 from central.store.tables import facts, lots, process_data, product_models, serials
 from contracts.record import DataLevel
 from contracts.route import fold_lot, fold_unit
 from contracts.route_model import (
+    ExceptionCode,
     FactKey,
     LotState,
     RouteException,
     RouteLimits,
     UnitDecision,
+    UnitPermit,
     UnitRecord,
     UnitState,
     UnitStatus,
@@ -34,15 +48,29 @@ Touched = Mapping[str, FactKey]
 """Serial or LOT number -> the fact that touched it, which the audit trail names."""
 
 
-def refold(connection: sa.Connection, units: Touched, lot_numbers: Touched, limits: RouteLimits, now: datetime) -> None:
+@dataclass(frozen=True)
+class WrongPermit:
+    """An exception that was not there before: a station let a unit start without central, and wrongly."""
+
+    about: FactKey
+    detail: str
+
+
+def refold(
+    connection: sa.Connection, units: Touched, lot_numbers: Touched, limits: RouteLimits, now: datetime
+) -> list[WrongPermit]:
     """Fold these units, then these LOTs and those the units were or are in, and keep what changed."""
     touched = dict(lot_numbers)
-    for lot_number, cause in _refold_units(connection, units, limits, now).items():
+    wrong: list[WrongPermit] = []
+    for lot_number, cause in _refold_units(connection, units, limits, now, wrong).items():
         touched.setdefault(lot_number, cause)
-    _refold_lots(connection, touched, limits, now)
+    _refold_lots(connection, touched, limits, now, wrong)
+    return wrong
 
 
-def _refold_units(connection: sa.Connection, units: Touched, limits: RouteLimits, now: datetime) -> Touched:
+def _refold_units(
+    connection: sa.Connection, units: Touched, limits: RouteLimits, now: datetime, wrong: list[WrongPermit]
+) -> Touched:
     """Fold the units; answers the LOTs they were and are in."""
     numbers = sorted(units)
     locking = sa.select(serials).order_by(serials.c.serial_number).with_for_update()
@@ -52,10 +80,7 @@ def _refold_units(connection: sa.Connection, units: Touched, limits: RouteLimits
         row["id"]: row["lot_number"]
         for row in rows_where(connection, sa.select(lots.c.id, lots.c.lot_number), lots.c.id, were_in)
     }
-    records, decisions = _facts_of(connection, facts.c.serial_number, numbers)
-    states = {
-        number: fold_unit(number, records.get(number, ()), decisions.get(number, ()), limits) for number in numbers
-    }
+    states = fold_units(connection, numbers, limits)
     lot_ids = ids_of(connection, lots.c.lot_number, {s.lot_number for s in states.values() if s.lot_number is not None})
 
     touched: dict[str, FactKey] = {}
@@ -70,6 +95,7 @@ def _refold_units(connection: sa.Connection, units: Touched, limits: RouteLimits
         derived = {"lot_id": lot_id, **_unit_columns(state)}
         if any(row[column] != value for column, value in derived.items()):
             changed.append({**derived, "its_id": row["id"], **_changed_by(units[number], now)})
+            wrong.extend(_newly_wrong(row, state.exceptions))
         if row["lot_id"] != lot_id:
             moved.append({"its_serial": row["id"], "its_lot": lot_id})
     if changed:
@@ -88,7 +114,35 @@ def _refold_units(connection: sa.Connection, units: Touched, limits: RouteLimits
     return touched
 
 
-def _refold_lots(connection: sa.Connection, touched: Touched, limits: RouteLimits, now: datetime) -> None:
+def fold_units(connection: sa.Connection, numbers: Sequence[str], limits: RouteLimits) -> dict[str, UnitState]:
+    """The states of these units, folded from their facts."""
+    found = _facts_of(connection, facts.c.serial_number, numbers)
+    return {
+        number: fold_unit(
+            number,
+            found.records.get(number, ()),
+            found.decisions.get(number, ()),
+            limits,
+            found.permits.get(number, ()),
+        )
+        for number in numbers
+    }
+
+
+def _newly_wrong(before: Fields, exceptions: Iterable[RouteException]) -> Iterator[WrongPermit]:
+    known = {
+        tuple(one["about"])
+        for one in before["exceptions"]
+        if one["code"] == ExceptionCode.OFFLINE_PERMIT_WRONG and "about" in one
+    }
+    for one in exceptions:
+        if one.code is ExceptionCode.OFFLINE_PERMIT_WRONG and one.about is not None and one.about not in known:
+            yield WrongPermit(one.about, f"{before.get('serial_number') or one.serial_number}: {one.detail}")
+
+
+def _refold_lots(
+    connection: sa.Connection, touched: Touched, limits: RouteLimits, now: datetime, wrong: list[WrongPermit]
+) -> None:
     numbers = sorted(touched)
     statement = sa.select(lots).order_by(lots.c.lot_number).with_for_update()
     rows = {row["lot_number"]: row for row in rows_where(connection, statement, lots.c.lot_number, numbers)}
@@ -97,9 +151,16 @@ def _refold_lots(connection: sa.Connection, touched: Touched, limits: RouteLimit
     for unit in rows_where(connection, sa.select(*_OF_UNIT), serials.c.lot_id, sorted(lot_of)):
         units[lot_of[unit["lot_id"]]].append(_unit_state(unit, lot_of[unit["lot_id"]]))
     of_lot = (facts.c.kind != RECORD) | (facts.c.data_level == DataLevel.LOT.value)
-    records, decisions = _facts_of(connection, facts.c.lot_number, numbers, of_lot)
+    found = _facts_of(connection, facts.c.lot_number, numbers, of_lot)
     states = {
-        number: fold_lot(number, units.get(number, ()), records.get(number, ()), decisions.get(number, ()), limits)
+        number: fold_lot(
+            number,
+            units.get(number, ()),
+            found.records.get(number, ()),
+            found.decisions.get(number, ()),
+            limits,
+            found.permits.get(number, ()),
+        )
         for number in numbers
     }
     model_ids = ids_of(
@@ -114,12 +175,18 @@ def _refold_lots(connection: sa.Connection, touched: Touched, limits: RouteLimit
         derived = {"product_model_id": model, **_lot_columns(state)}
         if any(row[column] != value for column, value in derived.items()):
             changed.append({**derived, "its_id": row["id"], **_changed_by(touched[number], now)})
+            wrong.extend(_newly_wrong(row, state.exceptions))
     if changed:
         connection.execute(sa.update(lots).where(lots.c.id == sa.bindparam("its_id")), changed)
 
 
-_Records = Mapping[str, Sequence[UnitRecord]]
-_Decisions = Mapping[str, Sequence[UnitDecision]]
+@dataclass(frozen=True)
+class _Facts:
+    """What the fold takes, by serial or LOT number."""
+
+    records: defaultdict[str, list[UnitRecord]] = field(default_factory=lambda: defaultdict(list))
+    decisions: defaultdict[str, list[UnitDecision]] = field(default_factory=lambda: defaultdict(list))
+    permits: defaultdict[str, list[UnitPermit]] = field(default_factory=lambda: defaultdict(list))
 
 
 def _facts_of(
@@ -127,19 +194,23 @@ def _facts_of(
     column: sa.Column[Any],
     values: Sequence[str],
     condition: sa.ColumnElement[bool] | None = None,
-) -> tuple[_Records, _Decisions]:
-    """Records that count, and decisions, by the value of ``column``. A disputed fact has neither number: it is out."""
+) -> _Facts:
+    """Records that count, decisions, and permits given without central, by the value of ``column``. A disputed fact
+    has neither number: it is out."""
     statement = sa.select(facts)
     if condition is not None:
         statement = statement.where(condition)
-    records: defaultdict[str, list[UnitRecord]] = defaultdict(list)
-    decisions: defaultdict[str, list[UnitDecision]] = defaultdict(list)
+    found = _Facts()
     for row in rows_where(connection, statement, column, values):
-        if row["kind"] != RECORD:
-            decisions[row[column.name]].append(unit_decision(row))
+        number = row[column.name]
+        if row["kind"] == PERMIT:
+            if row["outcome"] == GRANTED_OFFLINE and is_product(row):
+                found.permits[number].append(unit_permit(row))
+        elif row["kind"] != RECORD:
+            found.decisions[number].append(unit_decision(row))
         elif is_product(row):
-            records[row[column.name]].append(unit_record(row))
-    return records, decisions
+            found.records[number].append(unit_record(row))
+    return found
 
 
 def _unit_columns(state: UnitState) -> Row:
@@ -232,7 +303,7 @@ def named_by(rows: Iterable[Fields]) -> tuple[dict[str, FactKey], dict[str, Fact
     units: dict[str, FactKey] = {}
     lot_numbers: dict[str, FactKey] = {}
     for row in rows:
-        if row["kind"] == RECORD and not is_product(row):
+        if not moves(row):
             continue
         key = row["stream_id"], row["seq"]
         if row["serial_number"] is not None:

@@ -10,14 +10,15 @@ import sqlalchemy as sa
 from central.store import names
 from central.store.alarms import raise_alarms
 from central.store.arrivals import Alarm, AlarmKind, Arrival, Claim, IngestResult
-from central.store.folding import named_by, refold
+from central.store.folding import WrongPermit, named_by, refold
 from central.store.ledger import Ledger, Opening, Place, claim_streams, keep
 from central.store.quarantined import OTHER_CONTENT, Entry, in_quarantine, quarantine_once
-from central.store.rows import Row, fact_columns, fact_row, impossible, process_data_row, tombstone, username_of
+from central.store.rows import PERMIT, Row, fact_columns, fact_row, impossible, process_data_row, tombstone, username_of
 from central.store.spans import told
 from central.store.statements import rows_where
 from central.store.tables import facts, process_data, processes, serials
 from contracts.envelope import Range, ranges_of
+from contracts.permit import StationRecord
 from contracts.record import Part, ProcessRecord, canonical
 from contracts.route_model import FactKey, RouteLimits
 from contracts.topics import StationTopics
@@ -30,7 +31,7 @@ class Offer:
 
     topic: str
     claim: Claim
-    contents: dict[str, ProcessRecord] = field(default_factory=dict)
+    contents: dict[str, StationRecord] = field(default_factory=dict)
     senders: dict[str, str | None] = field(default_factory=dict)
 
 
@@ -64,8 +65,9 @@ class Ingestion:
             units.setdefault(number, key)
         for number, key in self._names.lots.items():
             lots.setdefault(number, key)
-        refold(self._connection, units, lots, self._limits, self._now)
-        self._keep_process_data(new, ids, process_ids)
+        wrong = refold(self._connection, units, lots, self._limits, self._now)
+        results = {key: record for key, (_, record) in new.items() if isinstance(record, ProcessRecord)}
+        self._keep_process_data(results, ids, process_ids)
 
         quarantined = quarantine_once(self._connection, self._entries, self._now)
         for claim, ranges in _arrived(arrivals).items():
@@ -73,7 +75,7 @@ class Ingestion:
         self._note_senders(arrivals)
         touched = [self._ledgers[claim] for claim in sorted(places)]
         keep(self._connection, touched, places, self._now)
-        alarms = tuple(self._alarms())
+        alarms = (*self._alarms(), *wrong_permit_alarms(self._connection, wrong))
         raise_alarms(self._connection, alarms, self._now)
         return IngestResult(
             commits=tuple(ledger.commit(self._opening, self._now) for ledger in touched),
@@ -119,16 +121,16 @@ class Ingestion:
                 offer.senders.setdefault(digest, arrival.instance)
         return offered
 
-    def _refuse(self, topic: str, key: FactKey, record: ProcessRecord, reason: str) -> Entry:
+    def _refuse(self, topic: str, key: FactKey, record: StationRecord, reason: str) -> Entry:
         stream_id, seq = key
         entry = Entry(topic, stream_id, seq, seq, reason, canonical(record))
         self._entries.append(entry)
         return entry
 
-    def _compare(self, offered: Mapping[FactKey, Offer]) -> dict[FactKey, tuple[str, ProcessRecord]]:
+    def _compare(self, offered: Mapping[FactKey, Offer]) -> dict[FactKey, tuple[str, StationRecord]]:
         """What is new, in order of number; repeats are counted, and a number with two contents is disputed."""
         known = self._known([key for key, offer in offered.items() if self._ledgers[offer.claim].has(key[1])])
-        new: dict[FactKey, tuple[str, ProcessRecord]] = {}
+        new: dict[FactKey, tuple[str, StationRecord]] = {}
         disputed: dict[FactKey, Offer] = {}
         for key in sorted(offered):
             contents = offered[key].contents
@@ -181,11 +183,13 @@ class Ingestion:
                 self._connection.execute(sa.insert(facts), [{**tombstone(*key), "received_at": self._now}])
             elif committed is not None:
                 self._touched.append(there)
-                self._withdraw(offer.topic, key)
+                self._withdraw(offer.topic, key, there["body"] if there["kind"] == PERMIT else None)
 
-    def _withdraw(self, topic: str, key: FactKey) -> None:
+    def _withdraw(self, topic: str, key: FactKey, text: str | None) -> None:
+        """``text``: what was committed, where it is no result and stands in no row of ``process_data``."""
         mine = (process_data.c.stream_id == key[0]) & (process_data.c.seq == key[1])
-        text = self._connection.execute(sa.select(process_data.c.record).where(mine)).scalar_one_or_none()
+        if text is None:
+            text = self._connection.execute(sa.select(process_data.c.record).where(mine)).scalar_one_or_none()
         if text is not None:  # a row taken out by hand must not stop the stream
             self._entries.append(Entry(topic, key[0], key[1], key[1], OTHER_CONTENT, text.encode()))
         self._connection.execute(sa.delete(process_data).where(mine))
@@ -235,7 +239,7 @@ class Ingestion:
 
     def _keep_process_data(
         self,
-        new: Mapping[FactKey, tuple[str, ProcessRecord]],
+        new: Mapping[FactKey, ProcessRecord],
         ids: names.Ids,
         process_ids: Mapping[str, int],
     ) -> None:
@@ -252,7 +256,7 @@ class Ingestion:
             )
         }
         rows: list[Row] = []
-        for key, (_, record) in new.items():
+        for key, record in new.items():
             serial_id = lot_id = None
             if record.part is Part.PRODUCT and record.serial_number is not None:
                 serial_id, lot_id = ids.serials[record.serial_number], lot_of_serial[record.serial_number]
@@ -269,6 +273,19 @@ class Ingestion:
                 }
             )
         self._connection.execute(sa.insert(process_data), rows)
+
+
+def wrong_permit_alarms(connection: sa.Connection, wrong: Sequence[WrongPermit]) -> list[Alarm]:
+    """One alarm for each stream that a wrong permit came in; ``about`` names a fact, which names its station."""
+    found: defaultdict[Claim, list[WrongPermit]] = defaultdict(list)
+    for one in wrong:
+        mine = (facts.c.stream_id == one.about[0]) & (facts.c.seq == one.about[1])
+        station = connection.execute(sa.select(facts.c.station).where(mine)).scalar_one()
+        found[Claim(one.about[0], station)].append(one)
+    return [
+        Alarm(AlarmKind.OFFLINE_PERMIT_WRONG, claim, some[-1].detail.replace("\x00", "\ufffd"), len(some))
+        for claim, some in found.items()
+    ]
 
 
 def _places(arrivals: Sequence[Arrival]) -> dict[Claim, Place]:

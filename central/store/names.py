@@ -17,7 +17,8 @@ from central.store.statements import insert_once, rows_where
 from central.store.tables import lots, product_models, serials, users
 from contracts.facts import AnyDecision, LotCreated
 from contracts.identity import lot_of_serial, lot_parts
-from contracts.record import Part, ProcessRecord
+from contracts.permit import PermitRecord, StationRecord
+from contracts.record import Part
 from contracts.route_model import FactKey, LotStatus, UnitStatus
 
 TARGET_QUANTITY = 100
@@ -33,8 +34,13 @@ class Names:
     lots: dict[str, FactKey] = field(default_factory=dict)
     serials: dict[str, FactKey] = field(default_factory=dict)
 
-    def of_record(self, key: FactKey, record: ProcessRecord) -> None:
-        """Note what a record names. Golden samples, dry runs and calibration stay out of LOTs and serials."""
+    def of_record(self, key: FactKey, record: StationRecord) -> None:
+        """Note what a record names. Golden samples, dry runs and calibration stay out of LOTs and serials; a refusal
+        may name what does not exist."""
+        if isinstance(record, PermitRecord):
+            if record.granted and record.part is Part.PRODUCT:
+                self.of_unit(key, record.serial_number, record.lot_number)
+            return
         self.users.setdefault(username_of(record), key)
         model = product_model_of(record)
         if model is not None:

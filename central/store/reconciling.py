@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from central.store.listing import StreamStatus, stream_statuses
+from central.store.rows import RECORD
 from central.store.tables import UtcDateTime, facts, quarantine
 
 LOOK_BACK = timedelta(days=2)
@@ -126,6 +127,7 @@ def _steps(stations: Sequence[str], periods: Sequence[Period]) -> sa.CTE:
     same_run = (facts.c.station, facts.c.machine, facts.c.stream_id, facts.c.cycle_epoch)
     previous = sa.func.lag(facts.c.cycle_number).over(partition_by=same_run, order_by=facts.c.seq).label("previous")
     mine: list[sa.ColumnElement[bool]] = [
+        facts.c.kind == RECORD,
         facts.c.station.in_(stations),
         facts.c.machine.is_not(None),
         facts.c.digest.is_not(None),

@@ -13,12 +13,17 @@ import sqlalchemy as sa
 
 from contracts.criteria import Outcome
 from contracts.facts import AnyDecision, HoldPlaced, HoldReleased, decision_adapter
-from contracts.identity import lot_parts
+from contracts.identity import lot_of_serial, lot_parts
+from contracts.permit import PermitRecord, StationRecord
 from contracts.record import DataLevel, Part, ProcessRecord, canonical
-from contracts.route_model import UnitDecision, UnitRecord
+from contracts.route_model import UnitDecision, UnitPermit, UnitRecord
 
 RECORD = "record"
 """The ``kind`` of a station's record among the facts; the others are kinds of decisions."""
+
+PERMIT = "permit"
+"""The ``kind`` of a station's permit or refusal. Its ``outcome`` is one of these three."""
+GRANTED, GRANTED_OFFLINE, REFUSED = "GRANTED", "GRANTED_OFFLINE", "REFUSED"
 
 UNKNOWN_PROCESS = 0
 """Process number of a record whose process code central does not know: an exception on the unit."""
@@ -58,7 +63,7 @@ def hold_of(decision: AnyDecision) -> str | None:
     return name_of(decision.hold_id) if isinstance(decision, HoldPlaced | HoldReleased) else None
 
 
-def impossible(record: ProcessRecord) -> str | None:
+def impossible(record: StationRecord) -> str | None:
     """Why a record is wrong in itself although its schema is right; None when it is not."""
     if record.lot_number is not None and lot_parts(record.lot_number) is None:
         return f"impossible LOT number {record.lot_number}"
@@ -82,8 +87,10 @@ def _shifted(moment: datetime, seconds: float | None) -> datetime:
         return moment
 
 
-def fact_row(stream_id: str, seq: int, record: ProcessRecord, digest: str, numbers: Mapping[str, int]) -> Row:
+def fact_row(stream_id: str, seq: int, record: StationRecord, digest: str, numbers: Mapping[str, int]) -> Row:
     """The row of ``facts``: what the fold needs. ``numbers`` are the process numbers by code."""
+    if isinstance(record, PermitRecord):
+        return _permit_row(stream_id, seq, record, digest, numbers)
     small_permit = record.permit is not None and record.permit <= _LARGEST
     return {
         "stream_id": stream_id,
@@ -107,6 +114,29 @@ def fact_row(stream_id: str, seq: int, record: ProcessRecord, digest: str, numbe
         "cycle_epoch": min(record.cycle_epoch, _LARGEST_EPOCH),
         "cycle_number": _cycle_number(record),
         "missed_before": None if record.missed_before is None else min(record.missed_before, _LARGEST),
+        "body": None,
+    }
+
+
+def _permit_row(stream_id: str, seq: int, record: PermitRecord, digest: str, numbers: Mapping[str, int]) -> Row:
+    outcome = GRANTED_OFFLINE if record.offline else GRANTED
+    inside = None if record.serial_number is None else lot_of_serial(record.serial_number)
+    return {
+        **dict.fromkeys(fact_columns()),
+        "stream_id": stream_id,
+        "seq": seq,
+        "kind": PERMIT,
+        "digest": digest,
+        "serial_number": record.serial_number,
+        "lot_number": record.lot_number if inside is None else inside[0],
+        "station": record.station,
+        "process_number": numbers.get(record.process, UNKNOWN_PROCESS),
+        "part": record.part.value,
+        "outcome": outcome if record.granted else REFUSED,
+        "completed_at": _shifted(record.asked_at, record.clock_offset_seconds),
+        "permit": record.permit,
+        "machine": record.machine,
+        "body": canonical(record).decode(),
     }
 
 
@@ -127,7 +157,7 @@ def fact_columns() -> tuple[str, ...]:
     return (
         "stream_id", "seq", "kind", "digest", "serial_number", "lot_number", "station", "process_number", "data_level",
         "part", "outcome", "completed_at", "permit", "return_to", "reject_label", "product_model", "defects",
-        "machine", "cycle_epoch", "cycle_number", "missed_before",
+        "machine", "cycle_epoch", "cycle_number", "missed_before", "body",
     )  # fmt: skip
 
 
@@ -161,6 +191,13 @@ def is_product(row: Fields) -> bool:
     return bool(row["part"] == Part.PRODUCT.value)
 
 
+def moves(row: Fields) -> bool:
+    """True for a fact that the states of units and LOTs depend on; a refusal, and what is no product, is only kept."""
+    if row["kind"] == RECORD:
+        return is_product(row)
+    return row["kind"] != PERMIT or (is_product(row) and row["outcome"] != REFUSED)
+
+
 def unit_record(row: Fields) -> UnitRecord:
     """A row of ``facts`` as the fold takes it."""
     return UnitRecord(
@@ -177,6 +214,18 @@ def unit_record(row: Fields) -> UnitRecord:
         product_model=row["product_model"],
         defects=tuple(row["defects"] or ()),
         data_level=DataLevel(row["data_level"]),
+    )
+
+
+def unit_permit(row: Fields) -> UnitPermit:
+    """The row of a permit given without central, as the fold takes it."""
+    return UnitPermit(
+        stream_id=row["stream_id"],
+        seq=row["seq"],
+        station=row["station"],
+        process_number=row["process_number"],
+        at=row["completed_at"],
+        serial_number=row["serial_number"],
     )
 
 

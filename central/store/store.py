@@ -15,7 +15,7 @@ from central.store.asking import Asked, Standing
 from central.store.births import keep_birth, keep_earlier
 from central.store.database import Author, Database
 from central.store.folding import named_by, refold
-from central.store.ingest import Ingestion
+from central.store.ingest import Ingestion, wrong_permit_alarms
 from central.store.ledger import Place, claim_streams, find, keep, may_own, read_opening
 from central.store.listing import StreamStatus, stream_statuses
 from central.store.months import Months
@@ -93,7 +93,8 @@ class Store:
             return _added([self._ingest_alone(single) for single in _singles(arrivals)])
 
     def _ingest(self, arrivals: Sequence[Arrival]) -> IngestResult:
-        self._months.provide(started_at(record) for arrival in arrivals for _, record, _ in arrival.records)
+        records = (record for arrival in arrivals for _, record, _ in arrival.records)
+        self._months.provide(started_at(record) for record in records if isinstance(record, ProcessRecord))
         with self.database.writing() as connection:
             return Ingestion(connection, self._limits, read_opening(connection), datetime.now(UTC)).run(arrivals)
 
@@ -134,7 +135,8 @@ class Store:
             names.make(connection, named, now)
             connection.execute(sa.insert(facts), [row])
             units, lots = named_by([row])
-            refold(connection, units, {**named.lots, **lots}, self._limits, now)
+            wrong = refold(connection, units, {**named.lots, **lots}, self._limits, now)
+            raise_alarms(connection, wrong_permit_alarms(connection, wrong), now)
             ledger.settle([(seq, seq)], now)
             keep(connection, [ledger], {claim: place}, now)
         return seq

@@ -226,7 +226,7 @@ facts = sa.Table(
     metadata,
     sa.Column("stream_id", sa.Text, primary_key=True),
     sa.Column("seq", sa.BigInteger, primary_key=True),
-    sa.Column("kind", sa.Text, nullable=False),  # 'record', or a decision's kind
+    sa.Column("kind", sa.Text, nullable=False),  # 'record', 'permit', or a decision's kind
     sa.Column("digest", sa.Text),  # none: disputed, the contents are in quarantine
     sa.Column("serial_number", sa.Text, index=True),
     sa.Column("lot_number", sa.Text, index=True),

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from central.store import Arrival, Store
 from contracts.facts import AnyDecision, HoldPlaced, HoldReleased, LotClosed, LotCreated, ReworkAuthorised, UnitScrapped
+from contracts.permit import PermitRecord, StationRecord
 from contracts.processes import PROCESSES
-from contracts.record import ProcessRecord
 from tests.support.postgres import Cluster
-from tests.support.stores import LOT, MORNING, NewDatabase, delivery, minutes, record, reject, rows
+from tests.support.stores import LOT, MORNING, NewDatabase, delivery, minutes, permit, record, reject, rows
 
 OTHER_LOT = "WF-KR-261102N-001"
 NUMBERED_LOT = "WF-KR-261102D-007"
@@ -34,16 +34,35 @@ def opened(url: str) -> Iterator[Store]:
         store.close()
 
 
-def _record(station: int, values: dict[str, Any]) -> ProcessRecord:
+def _record(station: int, values: dict[str, Any]) -> StationRecord:
+    if values["outcome"] in ("OFFLINE", "ONLINE", "REFUSED"):
+        return _permit(station, values)
     level = {} if values["serial_number"] else {"data_level": "LOT", "lot_number": LOT}
     return record(station=f"P0{station}-A", process=PROCESSES[station - 1].code, **(values | level))
+
+
+def _permit(station: int, values: dict[str, Any]) -> PermitRecord:
+    granted = values["outcome"] != "REFUSED" and values["serial_number"] is not None
+    return permit(
+        station=f"P0{station}-A",
+        process=PROCESSES[station - 1].code,
+        serial_number=values["serial_number"],
+        lot_number=values["lot_number"],
+        granted=granted,
+        decided_by="CENTRAL" if values["outcome"] == "ONLINE" else "RULE",
+        refusal=None if granted else "ON_HOLD",
+        asked_at=values["completed_at"],
+        permit=values["permit"],
+    )
 
 
 contents = st.fixed_dictionaries(
     {
         "serial_number": st.sampled_from([*SERIALS, None]),
         "lot_number": st.sampled_from([None, LOT, LOT, OTHER_LOT]),
-        "outcome": st.sampled_from(["PASS", "PASS", "PASS", "FAIL", "ERROR"]),
+        "outcome": st.sampled_from(
+            ["PASS", "PASS", "PASS", "FAIL", "ERROR", "OFFLINE", "OFFLINE", "ONLINE", "REFUSED"]
+        ),
         "completed_at": st.integers(0, 30).map(minutes),
         "operator": st.sampled_from([None, "Kim", "KIM"]),
         "product_model": st.sampled_from([None, "WR-1", "WR-2"]),

@@ -1,7 +1,8 @@
 """Histories of a unit as a line of text, for tests of the route.
 
 A history is read from left to right, a minute a step: ``3P`` passed at process 3, ``3F`` failed, ``3E`` could not be
-judged, ``3A`` was aborted, ``3R2`` the station asks for a rework back to 2, ``7L`` a reject label; of people ``R2`` a
+judged, ``3A`` was aborted, ``3R2`` the station asks for a rework back to 2, ``7L`` a reject label, ``3Q`` the station
+permits the unit to start at 3 without central; of people ``R2`` a
 rework back to 2, ``O5`` process 5 is opened out of order, ``S`` scrapped, ``H`` held, ``h`` released.
 """
 
@@ -20,7 +21,7 @@ from contracts.facts import (
 )
 from contracts.processes import BY_NUMBER
 from contracts.route import fold_unit
-from contracts.route_model import RouteLimits, UnitDecision, UnitRecord, UnitState
+from contracts.route_model import RouteLimits, UnitDecision, UnitPermit, UnitRecord, UnitState
 
 SERIAL = "SN-241118-001"
 MORNING = datetime(2026, 11, 18, tzinfo=UTC)
@@ -49,6 +50,20 @@ def record(step: str, number: int, **changes: Any) -> UnitRecord:
     return replace(content, **changes)
 
 
+def permit(step: str, number: int, **changes: Any) -> UnitPermit:
+    """A permit given without central, at this minute."""
+    process = int(step[0])
+    given = UnitPermit(
+        stream_id=f"{process:032x}",
+        seq=number + 1,
+        station=f"P0{process}-A",
+        process_number=process,
+        at=minute(number),
+        serial_number=SERIAL,
+    )
+    return replace(given, **changes)
+
+
 def decision(step: str, number: int) -> UnitDecision:
     """A person's decision, at this minute."""
     who: dict[str, Any] = {"author": "kim", "decided_at": minute(number), "reason": "because"}
@@ -66,17 +81,22 @@ def decision(step: str, number: int) -> UnitDecision:
 
 
 def history(text: str) -> tuple[list[UnitRecord], list[UnitDecision]]:
-    """The facts of a history."""
+    """The records and decisions of a history."""
     records: list[UnitRecord] = []
     decisions: list[UnitDecision] = []
     for number, step in enumerate(text.split()):
-        if step[0].isdigit():
+        if step[0].isdigit() and step[1] != "Q":
             records.append(record(step, number))
-        else:
+        elif not step[0].isdigit():
             decisions.append(decision(step, number))
     return records, decisions
 
 
+def permits_in(text: str) -> list[UnitPermit]:
+    """The permits of a history."""
+    return [permit(step, number) for number, step in enumerate(text.split()) if step[1:] == "Q"]
+
+
 def unit_after(text: str, limits: RouteLimits | None = None) -> UnitState:
     """What became of the unit."""
-    return fold_unit(SERIAL, *history(text), limits)
+    return fold_unit(SERIAL, *history(text), limits, permits_in(text))

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from central.store import Arrival, IngestResult, Rejected, Store
 from contracts.envelope import Commit
 from contracts.measurement import Measurement
+from contracts.permit import PermitRecord, StationRecord
 from contracts.record import ProcessRecord, digest
 from contracts.topics import StationTopics
 
@@ -60,8 +61,26 @@ def record(**changes: Any) -> ProcessRecord:
     return ProcessRecord(**{**values, **changes})
 
 
+def permit(**changes: Any) -> PermitRecord:
+    """A permit that the sensor inspection gave without central, with these changes."""
+    values: dict[str, Any] = {
+        "kind": "permit",
+        "station": "P03-A",
+        "process": "P03_SENSOR_INSPECTION",
+        "machine": "tester",
+        "serial_number": "SN-261102-001",
+        "lot_number": LOT,
+        "request_id": "9" * 32,
+        "granted": True,
+        "decided_by": "DIGEST",
+        "asked_at": MORNING,
+        "answered_at": MORNING,
+    }
+    return PermitRecord(**{**values, **changes})
+
+
 def delivery(
-    items: Sequence[tuple[int, ProcessRecord]],
+    items: Sequence[tuple[int, StationRecord]],
     *,
     stream_id: str = STREAM,
     station: str = "P03-A",

@@ -7,17 +7,20 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.digest import digest_of
 from contracts.facts import LotClosed, LotCreated, LotShortClosed
 from contracts.route import fold_lot, fold_unit, may_start
 from contracts.route_model import (
+    ExceptionCode,
     LotState,
     LotStatus,
     UnitDecision,
+    UnitPermit,
     UnitRecord,
     UnitState,
     UnitStatus,
 )
-from tests.support.histories import CENTRAL, SERIAL, decision, minute, record
+from tests.support.histories import CENTRAL, SERIAL, decision, minute, permit, record
 
 LOTS = ["WF-KR-241118D-001", "WF-KR-241118N-001"]
 OPEN = LotState(lot_number=LOTS[0], created=True, status=LotStatus.IN_PROGRESS)
@@ -48,6 +51,16 @@ records = st.builds(
 made = st.tuples(st.sampled_from(["R2", "R2", "R3", "R1", "O3", "S", "H", "h"]), st.integers(0, 12), st.integers(1, 8))
 decisions = made.map(lambda one: _numbered(decision(one[0], one[1]), one[2]))
 facts = st.tuples(st.lists(records, max_size=14), st.lists(decisions, max_size=5))
+offline = st.lists(
+    st.builds(
+        lambda process, at, station, seq: permit(f"{process}Q", at, seq=seq, station=station, stream_id=station * 32),
+        st.sampled_from([1, 2, 3, 9]),
+        st.integers(0, 12),
+        st.sampled_from("ab"),
+        st.integers(9, 12),
+    ),
+    max_size=4,
+)
 
 
 def _numbered(fact: UnitDecision, seq: int) -> UnitDecision:
@@ -67,6 +80,31 @@ def test_any_order_and_any_repetition_gives_the_same_unit(
         data.draw(st.permutations(some + some[: data.draw(st.integers(0, len(some)))])) for some in given_facts
     )
     assert fold_unit(SERIAL, *again) == fold(given_facts)
+
+
+@given(given_facts=facts, given_permits=offline, data=st.data())
+def test_permits_without_central_are_told_in_any_order_and_move_nothing(
+    given_facts: tuple[list[UnitRecord], list[UnitDecision]], given_permits: list[UnitPermit], data: st.DataObject
+) -> None:
+    with_them = fold_unit(SERIAL, *given_facts, permits=given_permits)
+    again = [data.draw(st.permutations(some + some)) for some in (*given_facts, given_permits)]
+    assert fold_unit(SERIAL, again[0], again[1], permits=again[2]) == with_them
+    told = [one for one in with_them.exceptions if one.code is ExceptionCode.OFFLINE_PERMIT_WRONG]
+    without = replace(with_them, exceptions=tuple(one for one in with_them.exceptions if one not in told))
+    assert without == fold(given_facts)
+    assert {one.about for one in told} <= {one.key for one in given_permits}
+
+
+@given(facts, st.integers(0, 9))
+def test_a_digest_decides_as_central_does(
+    given_facts: tuple[list[UnitRecord], list[UnitDecision]], process: int
+) -> None:
+    """What a station knows of a unit offline gives the same answer, for the same cause."""
+    unit = fold(given_facts)
+    digest = digest_of(OPEN, [unit], "e", 1, minute(0))
+    digest = type(digest).model_validate_json(digest.encoded())
+    here, there = may_start(unit, OPEN, process), may_start(digest.unit(SERIAL), digest.lot(), process)
+    assert (here and here.code) == (there and there.code)
 
 
 @given(facts)

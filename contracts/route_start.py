@@ -1,0 +1,62 @@
+"""Whether a unit may start at a process, as far as facts tell (domain.md, Route)."""
+
+from contracts.refusals import Refusal, RefusalCode
+from contracts.route_model import LotState, LotStatus, RouteLimits, UnitState, UnitStatus
+
+
+def may_start(
+    unit: UnitState | None, lot: LotState | None, process_number: int, limits: RouteLimits | None = None
+) -> Refusal | None:
+    """Whether this unit may start at this process as things stand; None means yes.
+
+    That it is busy at another station is a matter of leases, and not known here.
+    """
+    rules = limits if limits is not None else RouteLimits()
+    if process_number not in rules.by_number:
+        return Refusal(RefusalCode.INVALID_PROCESS_SEQUENCE, f"process {process_number} is not in the route")
+    first = process_number == rules.numbers[0]
+    if unit is None and not first:
+        return Refusal(RefusalCode.SERIAL_NOT_FOUND, "the unit is not known")
+    if lot is None:
+        return Refusal(RefusalCode.LOT_NOT_FOUND, "the unit's LOT is not known")
+    refusal = may_start_in(lot)
+    if refusal is not None:
+        return refusal
+    if unit is not None and unit.on_hold:
+        return Refusal(RefusalCode.ON_HOLD, f"the unit is on hold: {unit.holds[0].reason}")
+    full = lot.target_quantity is not None and lot.actual_quantity >= lot.target_quantity
+    if full and (unit is None or unit.started_at is None):
+        return Refusal(RefusalCode.LOT_FULL, f"{lot.lot_number} has its {lot.target_quantity} units")
+    if unit is None:
+        return None
+    return may_start_by_its_own(unit, process_number, rules)
+
+
+def may_start_in(lot: LotState) -> Refusal | None:
+    """What of a LOT stops every one of its units."""
+    if lot.status is LotStatus.CLOSED:
+        return Refusal(RefusalCode.LOT_CLOSED, f"{lot.lot_number} is closed")
+    if lot.on_hold:
+        return Refusal(RefusalCode.ON_HOLD, f"{lot.lot_number} is on hold: {lot.holds[0].reason}")
+    return None
+
+
+def may_start_by_its_own(unit: UnitState, number: int, rules: RouteLimits) -> Refusal | None:
+    """What of a unit itself, its holds left out, stops it at a process of the route."""
+    name = rules.name(number)
+    if unit.status is UnitStatus.PASSED:
+        return Refusal(RefusalCode.DUPLICATE_PASS_COMPLETE, "the unit has passed all processes")
+    reject_label = unit.status is UnitStatus.FAILED and number == rules.label_process
+    if unit.status is UnitStatus.FAILED and not reject_label:
+        if not unit.final:
+            return Refusal(RefusalCode.RETEST_LIMIT_REACHED, f"failed: {unit.failure_reason}; a rework is needed")
+        used_up = unit.rework_count >= rules.max_reworks and not unit.scrapped
+        code = RefusalCode.REWORK_LIMIT_REACHED if used_up else RefusalCode.REWORK_NOT_ALLOWED
+        return Refusal(code, f"finally failed: {unit.failure_reason}")
+    if number in unit.passed:
+        return Refusal(RefusalCode.PROCESS_ALREADY_PASSED, f"{name} has passed")
+    missing = [needed for needed in rules.needed_before(number) if needed not in unit.passed]
+    if missing and number not in unit.overridden and not reject_label:
+        names = ", ".join(rules.name(needed) for needed in missing)
+        return Refusal(RefusalCode.PREVIOUS_PROCESS_NOT_COMPLETED, f"{names} has not passed")
+    return None
