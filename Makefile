@@ -24,7 +24,7 @@ demo: setup ## run the whole line on this machine (ARGS="--units 20")
 test: setup-dev ## run every test on all cores, with coverage (ARGS="-k outbox" runs some)
 	@tools/system-packages mosquitto socat ser2net postgresql systemd nodejs npm gcc libc6-dev \
 		libmodbus-dev mbpoll avrdude arduino-core-avr libsimavr-dev
-	@tools/node-packages tests/interop/label
+	@tools/node-packages tests/interop/label tests/interop/opcua
 	$(BIN)/python -m pytest -n logical --dist worksteal --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=90)
 
 chaos: setup-dev ## break a whole line on purpose and compare (MINUTES=10 SEED=7, ARGS="--broker iotcore")

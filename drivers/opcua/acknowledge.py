@@ -56,13 +56,14 @@ class NodeWriter:
     def __init__(self, machine: str, link: OpcUaLink, node_id: ua.NodeId, where: str) -> None:
         self._link = link
         self._node_id = node_id
-        self.where = f"machine {machine}, {where} ({node_id.to_string()})"
+        self._place = f"{where} ({node_id.to_string()})"
+        self.where = f"machine {machine}, {self._place}"
         self._kind: ua.VariantType | None = None
 
     async def prepare(self) -> None:
         """Learn the node's type. Raises SetupError where there is no such node."""
         wanted = [(self._node_id, ua.AttributeIds.DataType), (self._node_id, ua.AttributeIds.Value)]
-        data_type, value = await self._link.read(wanted, self.where)
+        data_type, value = await self._link.read(wanted, self._place)
         if data_type.StatusCode is not None and data_type.StatusCode.is_bad():
             raise SetupError(
                 f"{self.where}: {status_in_words(data_type.StatusCode)}; look the node up in the server's address space"
@@ -80,7 +81,7 @@ class NodeWriter:
             variant = variant_of(value, self._kind or ua.VariantType.String)
         except ValueError as error:
             raise SetupError(f"{self.where}: {error}") from error
-        await self._link.write(self._node_id, variant, self.where)
+        await self._link.write(self._node_id, variant, self._place)
 
 
 class Written:
@@ -103,7 +104,8 @@ class Called:
         self._settings = settings
         self._object = located.nodes["acknowledge.call.object"]
         self._method = located.nodes["acknowledge.call.method"]
-        self._where = f"machine {machine}, acknowledge.call ({settings.method})"
+        self._place = f"acknowledge.call ({settings.method})"
+        self._where = f"machine {machine}, {self._place}"
         self._kinds: Sequence[ua.VariantType] = ()
 
     async def prepare(self) -> None:
@@ -125,7 +127,7 @@ class Called:
         except ValueError as error:
             raise SetupError(f"{self._where}: {error}") from error
         request = ua.CallMethodRequest(ObjectId=self._object, MethodId=self._method, InputArguments=arguments)
-        async with self._link.doing(self._where) as session:
+        async with self._link.doing(self._place) as session:
             (result,) = await session.call([request])
             result.StatusCode.check()
         answers = [argument.Value for argument in result.OutputArguments or ()]

@@ -51,13 +51,14 @@ def advice(error: BaseException, connect: Connect) -> str | None:
             return f"the server lets nobody in without a name{name}; set connect.user"
         who = connect.user.name or f"the user of {connect.user.certificate}"
         return f"the server refuses {who}{name}; check name and password, or the user's certificate, at the machine"
-    if connect.security is not None and (code in _CERTIFICATE or isinstance(error, AssertionError)):
-        # node-opcua refuses with a fault that asyncua trips over.
+    # node-opcua refuses a channel with a fault that asyncua trips over.
+    channel_refused = isinstance(error, AssertionError)
+    if connect.security is not None and (code in _CERTIFICATE or channel_refused):
         return (
             f"the server refuses this station's certificate {connect.security.certificate}{name}; "
             "trust it at the machine, often by moving it from the rejected to the trusted ones"
         )
-    if code in _POLICY or (type(error) is ua.UaError and "No matching endpoints" in str(error)):
+    if code in _POLICY or channel_refused or (type(error) is ua.UaError and "No matching endpoints" in str(error)):
         wanted = "an insecure link" if connect.security is None else f"{connect.security.policy}"
         return f"the server does not allow {wanted}{name}; set connect.security as the server offers it"
     return None

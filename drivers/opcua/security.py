@@ -65,7 +65,13 @@ class Presented:
 
 async def presented(client: Client, security: Security) -> Presented:
     """Ask the server for its endpoints. Raises SetupError where the one wanted is not among them, and asyncua's."""
-    endpoints = await client.connect_and_get_server_endpoints()
+    try:
+        endpoints = await client.connect_and_get_server_endpoints()
+    except AssertionError as error:  # a channel that is refused with a fault, which asyncua trips over
+        raise SetupError(
+            "the server tells nobody what it offers, and so shows no certificate; "
+            "switch its discovery on at the machine"
+        ) from error
     offers = sorted({offer_in_words(endpoint) for endpoint in endpoints})
     wanted = _POLICIES[security.policy].URI
     for endpoint in endpoints:

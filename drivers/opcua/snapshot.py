@@ -43,7 +43,8 @@ class Snapshots:
         ordered = sorted(located.nodes.items(), key=lambda item: item[0] == witness)
         self._order = list(dict.fromkeys(node_id for name, node_id in ordered if name in points))
         self._types = TypeBook(link)
-        self._enumerations: dict[str, ua.NodeId] = {}
+        self._enumerations: dict[str, tuple[ua.NodeId, Mapping[int, str]]] = {}
+        """Of points that are told by a name: the node's data type, and the names of its numbers."""
 
     async def prepare(self) -> Mapping[str, PointValue]:
         """The first snapshot, torn or not, with everything asked for that values need. Raises LinkError."""
@@ -51,8 +52,7 @@ class Snapshots:
         types = await self._link.read([(self._nodes[name], ua.AttributeIds.DataType) for name in named])
         for name, answer in zip(named, types, strict=True):
             if answer.Value is not None and isinstance(answer.Value.Value, ua.NodeId):
-                self._enumerations[name] = answer.Value.Value
-                await self._types.learn_names(answer.Value.Value, self._nodes[name])
+                await self._learn_names(name, answer.Value.Value)
         found = await self._points_of(self._order, await self._link.values(self._order))
         for name, point in found.items():
             if point.value is None and (name in self._missing or point.status_code in _ABSENT_NAMES):
@@ -109,16 +109,20 @@ class Snapshots:
         return found
 
     async def _with_names(self, name: str, content: Any) -> Any:
-        data_type = self._enumerations.get(name)
-        if data_type is None:
+        if name not in self._enumerations:
             return content
+        data_type, names = self._enumerations[name]
         numbers = content if isinstance(content, list) else [content]
-        names = self._types.names[data_type]
         if any(isinstance(number, int) and number not in names for number in numbers):
-            names = await self._types.learn_names(data_type, self._nodes[name])  # it may have got a new one
+            names = await self._learn_names(name, data_type)  # it may have got a new one
         if isinstance(content, list):
             return [Enumerated.of(number, names) if isinstance(number, int) else number for number in content]
         return Enumerated.of(content, names) if isinstance(content, int) else content
+
+    async def _learn_names(self, name: str, data_type: ua.NodeId) -> Mapping[int, str]:
+        names = await self._types.names_of(data_type, self._nodes[name])
+        self._enumerations[name] = (data_type, names)
+        return names
 
 
 _ABSENT_NAMES = {ua.StatusCode(ua.UInt32(code)).name for code in ABSENT}

@@ -48,14 +48,7 @@ class Subscription:
 
     async def start(self, item: ua.MonitoredItemCreateRequest, what: str) -> ua.MonitoredItemCreateResult:
         """Subscribe. What the server grants. Raises LinkError or SetupError."""
-        keep_alive_s = self._silence_s / KEEP_ALIVES
-        count = max(int(keep_alive_s / self._publishing_s), 1)
-        wanted = ua.CreateSubscriptionParameters(
-            RequestedPublishingInterval=ua.Duration(self._publishing_s * 1000),
-            RequestedMaxKeepAliveCount=ua.Counter(count),
-            RequestedLifetimeCount=ua.Counter(count * KEEP_ALIVES * 4),
-            PublishingEnabled=True,
-        )
+        wanted = ua.CreateSubscriptionParameters(**self._asked(self._publishing_s), PublishingEnabled=True)
         async with self._link.doing("subscribing") as session:
             try:
                 granted = await session.create_subscription(wanted, self._published)
@@ -63,7 +56,14 @@ class Subscription:
                 raise SetupError(
                     f"machine {self._machine}: the server has no subscriptions; set trigger.poll to ask it"
                 ) from error
-            self._check_silence(granted)
+            # A server that publishes less often than asked speaks less often too: it counts in its own interval.
+            if self._keep_alive_s(granted) >= self._silence_s:
+                changed = await session.modify_subscription(
+                    ua.ModifySubscriptionParameters(
+                        SubscriptionId=granted.SubscriptionId, **self._asked(granted.RevisedPublishingInterval / 1000)
+                    )
+                )
+                self._check_silence(self._keep_alive_s(changed))
             parameters = ua.CreateMonitoredItemsParameters(
                 SubscriptionId=granted.SubscriptionId,
                 TimestampsToReturn=ua.TimestampsToReturn.Both,
@@ -100,7 +100,7 @@ class Subscription:
         self._heard_at = asyncio.get_running_loop().time()
         message = result.NotificationMessage
         notifications = message.NotificationData or []
-        if notifications:
+        if notifications and message.SequenceNumber != 0:  # 0: asyncua itself tells that the link is lost
             self._count(message.SequenceNumber)
         now = datetime.now(UTC)
         for notification in notifications:
@@ -125,8 +125,19 @@ class Subscription:
             self._lost = True
         self._sequence = number
 
-    def _check_silence(self, granted: ua.CreateSubscriptionResult) -> None:
-        keep_alive_s = granted.RevisedPublishingInterval / 1000 * max(granted.RevisedMaxKeepAliveCount, 1)
+    def _asked(self, publishing_s: float) -> dict[str, Any]:
+        count = max(int(self._silence_s / KEEP_ALIVES / publishing_s), 1)
+        return {
+            "RequestedPublishingInterval": ua.Duration(publishing_s * 1000),
+            "RequestedMaxKeepAliveCount": ua.Counter(count),
+            "RequestedLifetimeCount": ua.Counter(count * KEEP_ALIVES * 4),
+        }
+
+    def _keep_alive_s(self, granted: ua.CreateSubscriptionResult | ua.ModifySubscriptionResult) -> float:
+        seconds: float = granted.RevisedPublishingInterval / 1000 * max(granted.RevisedMaxKeepAliveCount, 1)
+        return seconds
+
+    def _check_silence(self, keep_alive_s: float) -> None:
         if keep_alive_s >= self._silence_s:
             raise SetupError(
                 f"machine {self._machine}: the server speaks every {keep_alive_s:g} s when nothing happens, and "

@@ -56,10 +56,10 @@ class TypeBook(Layouts):
         else:
             self._unknown[encoding] = f"type {types[0].to_string()} is no structure"
 
-    async def learn_names(self, data_type: ua.NodeId, variable: ua.NodeId) -> Mapping[int, str]:
-        """The names of an enumeration's numbers, asked for again; empty where it has none.
+    async def names_of(self, data_type: ua.NodeId, variable: ua.NodeId) -> Mapping[int, str]:
+        """The names of the numbers in this variable; empty where they have none.
 
-        Its definition has them, or older ways: properties of the type, or of the variable itself (OPC 10000-3,
+        Its type's definition has them, or older ways: properties of the type, or of the variable itself (OPC 10000-3,
         8.14; 10000-8, 5.3.3.3).
         """
         (found,) = await self._link.read([(data_type, ua.AttributeIds.DataTypeDefinition)])
@@ -75,7 +75,6 @@ class TypeBook(Layouts):
                         names.setdefault(int(one.Value), str(one.DisplayName.Text))
                     elif isinstance(one, ua.LocalizedText):
                         names.setdefault(place, str(one.Text))
-        self.names[data_type] = names
         return names
 
     def content(self, value: Any) -> Any:

@@ -147,6 +147,8 @@ _PLAIN_CLASSES = (
 def _member(content: Any, name: str) -> Any:
     if isinstance(content, list):
         return [_member(item, name) for item in content]
+    if isinstance(content, Undescribed):
+        raise UnusableError(content.why)
     known = members(content)
     if known is None:
         raise UnusableError(f"no structure, so it has no member {name}" if content is not None else "no value")

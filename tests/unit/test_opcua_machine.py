@@ -162,6 +162,24 @@ async def test_a_node_that_is_not_there_is_named_and_the_others_are_read() -> No
         assert told == {"gone", "strange", "lost"}
 
 
+async def test_numbers_of_one_type_have_other_names_in_each_variable() -> None:
+    """A state of several values is a plain number with the names beside it (OPC 10000-8, 5.3.3.3)."""
+    points = {f"points.{name}": {"node_id": f"ns=2;s={name}", "type": "uint32"} for name in ("door", "lamp")}
+    told = {f"points.{name}.enumeration": "name" for name in ("door", "lamp")}
+    async with simulated(changed(PLAIN, points)) as (simulator, keys):
+        server = simulator._server
+        assert server is not None
+        for name, words in (("door", ["open", "shut"]), ("lamp", ["dark", "lit"])):
+            node = server.get_node(f"ns=2;s={name}")
+            await node.add_property(
+                ua.NodeId(f"{name}-words", 2), "0:EnumStrings", [ua.LocalizedText(word) for word in words]
+            )
+        await simulator.present({"n": 1, "force": 2.5, "door": 1, "lamp": 0})
+        async with opened(changed(keys, told)) as driver:
+            _, reading = await take(driver)
+    assert values(reading) == {"n": 1, "force": 2.5, "door": "shut", "lamp": "dark"}
+
+
 async def test_what_the_machine_lacks_is_told_when_it_is_opened() -> None:
     lacking: list[tuple[dict[str, Any], str]] = [
         (

@@ -306,3 +306,5 @@ def test_a_structure_nobody_described_is_told_and_kept() -> None:
     content: Sequence[Any] = [Undescribed("a structure that cannot be taken apart", b"\x01\x02")]
     found = point_value(ua.DataValue(ua.Variant(1)), content[0], point(), "x")
     assert (found.value, found.problem, found.original) == (None, "x: a structure that cannot be taken apart", "0102")
+    found = point_value(ua.DataValue(ua.Variant(1)), content, point(field="Force"), "x")
+    assert found.problem == "x: a structure that cannot be taken apart", "not: it has no such member"
