@@ -44,8 +44,8 @@ class Speaker:
         self._outbox = outbox
         self._software = software
 
-    async def birth(self, *, online: bool) -> Birth:
-        """What the station says of itself now. Raises StoreError."""
+    async def birth(self, *, online: bool, compare_from: int | None = None) -> Birth:
+        """What the station says of itself now, and whether it asks what of its stream is its own. Raises StoreError."""
         state = await self._outbox.state()
         return Birth(
             site=self.station.site,
@@ -59,6 +59,7 @@ class Speaker:
             earlier=state.earlier,
             parked=state.parked,
             troubles=self._outbox.troubles(),
+            compare_from=compare_from,
             host=socket.gethostname(),
             software=self._software,
             at=datetime.now(UTC),
@@ -102,6 +103,8 @@ class Conversation:
         self._stream_id = ""
         self._told: Birth | None = None
         self._told_at = 0.0
+        self._is_answered = False
+        self._compare_from: int | None = None
         self._refusal: LinkError | None = None
         self._unacknowledged = 0
         self._turn = asyncio.Lock()
@@ -110,7 +113,7 @@ class Conversation:
 
     async def hello(self) -> None:
         """Say what the station holds; central answers with what it has of it. Raises LinkError, StoreError."""
-        birth = await self._speaker.birth(online=True)
+        birth = await self._speaker.birth(online=True, compare_from=self._compare_from)
         self._told, self._told_at = birth, self._clock.since_boot()
         self._stream_id = birth.stream_id
         held = [birth.stream_id, *(stream.stream_id for stream in birth.earlier)]
@@ -157,9 +160,11 @@ class Conversation:
             log.warning("commit not understood", error=str(error)[:300])
             return
         delivery = self._deliveries.get(commit.stream_id)
-        if delivery is None or (delivery.commit is not None and commit.is_late(delivery.commit)):
+        if delivery is None:
             return
-        if commit.stream_id == self._stream_id and await self._is_anothers(commit):
+        if commit.stream_id == self._stream_id and not await self._is_of_us(commit):
+            return
+        if delivery.commit is not None and commit.is_late(delivery.commit):
             return
         await self._outbox.settle(commit)
         now = self._clock.since_boot()
@@ -174,22 +179,42 @@ class Conversation:
         self._outbox.live = self._deliveries[self._stream_id].commit is not None
         self._more.set()
 
-    async def _is_anothers(self, commit: Commit) -> bool:
-        """True when another writes in our stream too: a new one has begun."""
-        copied = self._speaker.instance in commit.mint
-        if not copied and commit.highest <= await self._outbox.sent():
+    async def _is_of_us(self, commit: Commit) -> bool:
+        """Whether this tells of our own records: while another may write in our stream, numbers alone say nothing.
+
+        A retained word may be older than the other's; the answer to our birth tells whether there is one.
+        """
+        assert self._told is not None, "say hello first"
+        is_answer = commit.answers == self._told.at
+        self._is_answered = self._is_answered or is_answer
+        if self._compare_from is not None:
+            if is_answer and commit.contents is not None:
+                await self._tell_apart(commit)
             return False
-        # An older image of this outbox was restored, or a copy of it runs beside us: its numbers are taken.
-        stream_id = await self._outbox.mint_stream(commit)
-        log.error(
-            "another agent writes in this stream: new stream"
-            if copied
-            else "central knows more of this stream than the outbox: new stream",
-            stream_id=stream_id,
-        )
+        copied = self._speaker.instance in commit.mint
+        if self._is_answered and (copied or commit.highest > await self._outbox.sent()):
+            # An older image of this outbox was restored, or a copy of it runs beside us.
+            await self._ask_from(await self._outbox.first_unsettled())
+            return False
+        return self._is_answered
+
+    async def _ask_from(self, seq: int | None) -> None:
+        """Ask central what it holds from this number on, and send nothing meanwhile; None: all is told."""
+        self._compare_from = seq
         self._outbox.live = False
         await self.hello()
-        return True
+
+    async def _tell_apart(self, commit: Commit) -> None:
+        copied = self._speaker.instance in commit.mint
+        more = await self._outbox.tell_apart(commit, anew=copied)
+        if self._outbox.stream_id != self._stream_id:
+            log.error(
+                "another agent writes in this stream: new stream"
+                if copied
+                else "central knows more of this stream than the outbox: new stream",
+                stream_id=self._outbox.stream_id,
+            )
+        await self._ask_from(more)
 
     # -- records out -------------------------------------------------------------------------------------------------
 
@@ -199,6 +224,8 @@ class Conversation:
         async with self._turn:
             if self._refusal is not None:
                 raise self._refusal
+            if self._compare_from is not None:
+                return False
             if self._outbox.stream_id != self._stream_id:
                 raise LinkError("the outbox began a new stream")
             if self._told is not None and self._told.troubles != self._outbox.troubles():

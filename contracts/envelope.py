@@ -58,6 +58,32 @@ Range = tuple[Seq, Seq]
 """First and last seq, both included."""
 
 
+DIGEST_DIGITS = 16
+"""Of a record's digest, so many hexadecimal digits tell its content from another under the same number."""
+UNKNOWN_CONTENT = "*"
+
+
+class Contents(Contract):
+    """What central holds under the numbers from ``first`` on, to whoever asks what of a stream is its own.
+
+    One entry a number: the first digits of ``digest(record)`` of each content, committed or in quarantine, with a
+    blank between; empty where there is nothing; ``*`` where something is held that cannot be read.
+    """
+
+    first: Seq
+    digests: tuple[str, ...]
+
+    @property
+    def last(self) -> int:
+        """The last number this tells of."""
+        return self.first + len(self.digests) - 1
+
+    def has(self, seq: int, digest: str) -> bool | None:
+        """Whether central holds this content under this number; None where it holds nothing there."""
+        held = self.digests[seq - self.first].split() if self.first <= seq <= self.last else []
+        return bool({UNKNOWN_CONTENT, digest[:DIGEST_DIGITS]} & set(held)) if held else None
+
+
 class Commit(Contract):
     """What central has committed of one stream; published retained to the station's ``commits`` topic.
 
@@ -69,7 +95,7 @@ class Commit(Contract):
     ``known_seq`` is the highest seq central ever had of this stream, asked for again or not. ``revision`` rises with
     each change of the stream's ledger while central's database stays open (``generation``). ``mint`` names instances
     that must begin a new stream, because another one writes in this stream too. ``answers`` is the ``at`` of the birth
-    this was said in answer to: the station measures its clock by it.
+    this was said in answer to: the station measures its clock by it. ``contents`` answers a birth that asks for them.
     """
 
     v: Literal[1] = 1
@@ -82,6 +108,7 @@ class Commit(Contract):
     revision: Count = 0
     mint: tuple[InstanceId, ...] = ()
     answers: UtcTime | None = None
+    contents: Contents | None = None
     at: UtcTime
 
     def covers(self, seq: int) -> bool:
@@ -133,7 +160,8 @@ class Birth(Contract):
     ``instance`` is the process that speaks: minted at each start and kept nowhere, so that a copied outbox has
     another one. ``earlier`` are streams it wrote before the present one. ``parked`` counts records too large to send.
     ``troubles`` are the station's own troubles with keeping results, in words for a person: a full disk, a damaged
-    outbox set aside; empty when there are none.
+    outbox set aside; empty when there are none. ``compare_from``: another agent may write in the present stream too;
+    the station asks what central holds from this number on, to tell its own from the other's.
     """
 
     v: Literal[1] = 1
@@ -148,6 +176,7 @@ class Birth(Contract):
     earlier: tuple[HeldStream, ...] = ()
     parked: Count = 0
     troubles: tuple[Annotated[str, Field(max_length=500)], ...] = ()
+    compare_from: Seq | None = None
     host: str
     software: str
     at: UtcTime
@@ -155,7 +184,7 @@ class Birth(Contract):
     def of_each_stream(self) -> "tuple[Birth, ...]":
         """One birth per stream the station holds, the present stream's first: each has a ledger of its own."""
         alone = self.model_copy(update={"earlier": ()})
-        return alone, *(alone.model_copy(update=dict(held)) for held in self.earlier)
+        return alone, *(alone.model_copy(update={**dict(held), "compare_from": None}) for held in self.earlier)
 
 
 def ranges_of(seqs: Sequence[int]) -> tuple[Range, ...]:

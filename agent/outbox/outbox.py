@@ -246,18 +246,30 @@ class Outbox:
         if up_to > self._writer.numbers.sent:
             await self._run(lambda connection: self._mark_sent(connection, up_to))
 
-    async def mint_stream(self, commit: Commit) -> str:
-        """Begin a new stream, because central knows more of the present one than was ever sent from this file.
+    async def first_unsettled(self) -> int:
+        """The first number of the present stream that central is not known to have."""
+        return await self._run(lambda connection: streams.first_unsettled(connection, self._writer.numbers))
 
-        What may have been sent stays in the old stream, and is settled where central has it; what cannot have been
-        sent moves into the new one, numbered from 1. Returns the new stream's id.
+    async def tell_apart(self, commit: Commit, *, anew: bool) -> int | None:
+        """Tell our records from another's in the present stream, by the ``contents`` of central's answer.
+
+        What central has of ours is settled. A new stream begins when it has something else, or knows more than was
+        ever kept here, or with ``anew``: what is not there moves into it, but for what may be on its way. Returns the
+        number to ask on from, where the answer did not reach the end; None when all is told. Raises StoreError.
         """
+        contents = commit.contents
+        assert contents is not None, "ask for them"
 
-        def work(connection: sqlite3.Connection) -> str:
+        def work(connection: sqlite3.Connection) -> int | None:
             old = self._writer.numbers
-            self._writer.numbers = streams.begin_beside(connection, old)
-            streams.settle(connection, old.stream, commit)
-            return self._writer.numbers.stream_id
+            compared = streams.compare(connection, old.stream, contents)
+            streams.settle_these(connection, old.stream, compared.ours)
+            more = contents.last < min(commit.highest, old.last_seq) and not compared.others
+            if more or not (anew or compared.others or commit.highest > old.last_seq):
+                self._mark_sent(connection, contents.last if more else commit.highest)
+                return contents.last + 1 if more else None
+            self._writer.numbers = streams.begin_beside(connection, old, commit.highest, compared)
+            return None
 
         return await self._run(work)
 

@@ -1,14 +1,15 @@
 """What is done to streams and records inside one transaction. Each takes the connection of the writer."""
 
+import hashlib
 import sqlite3
 import uuid
 import zlib
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from contracts.envelope import Commit, HeldStream, Range
+from contracts.envelope import Commit, Contents, HeldStream, Range
 
 
 @dataclass(frozen=True)
@@ -64,18 +65,51 @@ def end(connection: sqlite3.Connection, numbers: Numbers) -> None:
     )
 
 
-def begin_beside(connection: sqlite3.Connection, old: Numbers) -> Numbers:
-    """Begin a new stream, because another's records stand under the next numbers of ``old``.
+@dataclass
+class Compared:
+    """Unsettled records beside what central holds under their numbers (``Contents``).
 
-    What may have been sent keeps its numbers: it may be with central, or on its way there. The rest moves into the
-    new stream, numbered from 1.
+    ``ours`` are there, ``others`` are not although something else is, ``free`` have nothing of anybody in their place.
     """
-    end(connection, Numbers(old.stream, old.stream_id, old.sent, old.sent))
+
+    ours: list[int] = field(default_factory=list)
+    others: list[int] = field(default_factory=list)
+    free: list[int] = field(default_factory=list)
+
+
+def compare(connection: sqlite3.Connection, stream: int, contents: Contents) -> Compared:
+    """What of a stream is at central under its own number."""
+    compared = Compared()
+    for seq, body in connection.execute(
+        "SELECT seq, body FROM records INDEXED BY unsettled"
+        " WHERE stream = ? AND seq BETWEEN ? AND ? AND settled_at IS NULL ORDER BY seq",
+        (stream, contents.first, contents.last),
+    ):
+        is_there = contents.has(seq, hashlib.sha256(body).hexdigest())
+        {True: compared.ours, False: compared.others, None: compared.free}[is_there].append(seq)
+    return compared
+
+
+def begin_beside(connection: sqlite3.Connection, old: Numbers, known: int, compared: Compared) -> Numbers:
+    """Begin a new stream, because another's records stand under numbers of ``old``; central knows it up to ``known``.
+
+    What is at central keeps its numbers, and so does what may be on its way there, into a place that was free. The rest
+    moves into the new stream, numbered from 1.
+    """
+    last = max([old.sent, *compared.ours])
+    told = max([0, *compared.ours, *compared.others, *compared.free])
+    keep = {*compared.ours, *(seq for seq in compared.free if seq <= old.sent)}
+    waiting = [
+        seq
+        for (seq,) in connection.execute(
+            "SELECT seq FROM records INDEXED BY unsettled WHERE stream = ? AND settled_at IS NULL ORDER BY seq",
+            (old.stream,),
+        )
+        # Once contents differ, all that central knows from there on is the other's.
+        if seq not in keep and (seq > old.sent or seq in compared.others or told < seq <= known)
+    ]
     new = begin(connection)
-    waiting = connection.execute(
-        "SELECT seq FROM records WHERE stream = ? AND seq > ? ORDER BY seq", (old.stream, old.sent)
-    ).fetchall()
-    for number, (seq,) in enumerate(waiting, start=1):
+    for number, seq in enumerate(waiting, start=1):
         (body,) = connection.execute(
             "SELECT body FROM records WHERE stream = ? AND seq = ?", (old.stream, seq)
         ).fetchone()
@@ -83,6 +117,11 @@ def begin_beside(connection: sqlite3.Connection, old: Numbers) -> Numbers:
             "UPDATE records SET stream = ?, seq = ?, crc = ? WHERE stream = ? AND seq = ?",
             (new.stream, number, checksum(new.stream_id, number, body), old.stream, seq),
         )
+    end(connection, Numbers(old.stream, old.stream_id, last, old.sent))
+    connection.execute(
+        "UPDATE streams SET absent = last_seq - (SELECT count(*) FROM records WHERE stream = streams.id) WHERE id = ?",
+        (old.stream,),
+    )
     return Numbers(new.stream, new.stream_id, len(waiting))
 
 
@@ -90,6 +129,23 @@ def row_of(connection: sqlite3.Connection, stream_id: str) -> int | None:
     """The row of a stream this file holds."""
     row = connection.execute("SELECT id FROM streams WHERE stream_id = ?", (stream_id,)).fetchone()
     return None if row is None else int(row[0])
+
+
+def settle_these(connection: sqlite3.Connection, stream: int, seqs: Iterable[int]) -> None:
+    """Settle these, whatever a commit says."""
+    moment = now()
+    connection.executemany(
+        "UPDATE records SET settled_at = ? WHERE stream = ? AND seq = ? AND settled_at IS NULL",
+        [(moment, stream, seq) for seq in seqs],
+    )
+
+
+def first_unsettled(connection: sqlite3.Connection, numbers: Numbers) -> int:
+    """The first number of the stream in use that central is not known to have; the next one where there is none."""
+    (seq,) = connection.execute(
+        "SELECT min(seq) FROM records INDEXED BY unsettled WHERE stream = ? AND settled_at IS NULL", (numbers.stream,)
+    ).fetchone()
+    return numbers.last_seq + 1 if seq is None else int(seq)
 
 
 def settle(connection: sqlite3.Connection, stream: int, commit: Commit) -> int:

@@ -13,6 +13,7 @@ from central.store.alarms import AlarmRow, acknowledge_alarms, list_alarms, rais
 from central.store.arrivals import Alarm, Arrival, BirthAnswer, Claim, Counts, IngestResult, Rejected, StationCommit
 from central.store.asking import Asked, Standing
 from central.store.births import keep_birth, keep_earlier
+from central.store.contents import contents
 from central.store.database import Author, Database
 from central.store.folding import named_by, refold
 from central.store.ingest import Ingestion, wrong_permit_alarms
@@ -168,6 +169,9 @@ class Store:
             keep(connection, [ledger], {claim: place}, now)
             raise_alarms(connection, alarms, now)
             told = ledger.commit(read_opening(connection), now)
+            if birth.compare_from is not None:
+                held = contents(connection, ledger, birth.compare_from)
+                told = replace(told, commit=told.commit.model_copy(update={"contents": held}))
         return BirthAnswer(told, tuple(alarms))
 
     def streams(self, station: str | None = None) -> list[StreamStatus]:

@@ -10,7 +10,7 @@ from central.store import AlarmKind, Arrival, Claim, Seat, StationCommit, Store
 from central.store.ledger import find
 from contracts.envelope import Birth, Commit, HeldStream
 from contracts.errors import SetupError
-from tests.support.stores import MORNING, STREAM, NewDatabase, delivery, minutes, only_commit, record, rows
+from tests.support.stores import MORNING, STREAM, NewDatabase, delivery, minutes, only_commit, record, reject, rows
 
 OTHER_STREAM = "0" * 31 + "2"
 FIRST, SECOND, THIRD = ("a" * 32, "b" * 32, "c" * 32)
@@ -149,6 +149,27 @@ def test_a_copy_at_another_station_is_told_before_it_sends_anything(store: Store
     result = store.ingest([sent(1, instance=THIRD, station="P03-B")])
     assert only_commit(result).mint == (SECOND, THIRD)
     assert result.alarms[0].detail == "seq 1; the stream belongs to P03-A"
+
+
+def test_an_agent_that_asks_is_told_what_is_held_under_each_number(store: Store) -> None:
+    """Kept, disputed, refused, unreadable and missing numbers, page by page."""
+    first, other = sent(2), sent(2, "FAIL", SECOND)
+    store.ingest([sent(1), first, sent(3), sent(6)])
+    impossible = delivery([(5, record(completed_at=minutes(5), lot_number="WF-KR-261399D-001"))])
+    store.ingest([other, impossible, delivery([], rejected=[reject(b"torn", first=7, last=8)])])
+    held = {seq: digest[:16] for seq, _, digest in (sent(seq).records[0] for seq in (1, 2, 3, 6))}
+    both = " ".join(sorted((held[2], other.records[0][2][:16])))
+    assert born(store, birth(FIRST)).commit.contents is None
+
+    def told(first: int, at: int) -> tuple[str, ...]:
+        contents = born(store, birth(FIRST, at=at, compare_from=first)).commit.contents
+        assert contents is not None
+        assert contents.first == first
+        return contents.digests
+
+    assert told(1, 1) == (held[1], both, held[3], "", impossible.records[0][2][:16], held[6], "*", "*")
+    assert told(6, 2) == (held[6], "*", "*")
+    assert told(9, 3) == ()
 
 
 def test_an_earlier_stream_is_asked_of_the_station_that_wrote_it(store: Store) -> None:

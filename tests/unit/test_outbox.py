@@ -10,9 +10,9 @@ import pytest
 
 from agent.cycles import Cursor
 from agent.outbox import Outbox, Pruned
-from contracts.envelope import Commit, HeldStream
+from contracts.envelope import Commit, Contents, HeldStream
 from contracts.errors import SetupError, StoreError
-from contracts.record import ProcessRecord
+from contracts.record import ProcessRecord, digest
 from tests.support.records import record
 
 
@@ -103,24 +103,77 @@ async def test_pruning_forgets_settled_rows_alone_and_no_number_comes_twice(tmp_
     again.close()
 
 
+def holding(commit: Commit, first: int, *entries: str) -> Commit:
+    """The answer that says what central holds from this number on."""
+    return commit.model_copy(update={"contents": Contents(first=first, digests=entries)})
+
+
+async def cycle_keys(outbox: Outbox, stream: str) -> dict[int, int | str | None]:
+    rows = await outbox.unsettled(stream, 0, max_rows=100, max_bytes=10**6)
+    return {row.seq: ProcessRecord.model_validate_json(row.body).cycle_key for row in rows}
+
+
+OTHER = "f" * 16
+
+
 async def test_a_new_stream_takes_along_what_was_never_sent_and_the_rest_keeps_its_numbers(outbox: Outbox) -> None:
     old = outbox.stream_id
     for number in range(1, 7):
         await outbox.append(record(number))
     await outbox.mark_sent(4)
+    await outbox.settle(commit_of(old, 3))
     # Central has 1 to 3 from here, and 5 from a later life of the disk this one is an image of.
-    new = await outbox.mint_stream(commit_of(old, 3, (5, 5)))
+    assert await outbox.tell_apart(holding(commit_of(old, 3, (5, 5)), 4, "", OTHER), anew=False) is None
+    new = outbox.stream_id
     assert new != old
-    rows = await outbox.unsettled(new, 0, max_rows=10, max_bytes=10**6)
-    assert [ProcessRecord.model_validate_json(row.body).cycle_key for row in rows] == [5, 6]
-    assert [row.seq for row in rows] == [1, 2]
+    assert await cycle_keys(outbox, new) == {1: 5, 2: 6}
     # It may be on its way to central under that number.
-    assert [row.seq for row in await outbox.unsettled(old, 0, max_rows=10, max_bytes=10**6)] == [4]
+    assert await cycle_keys(outbox, old) == {4: 4}
     state = await outbox.state()
     assert (state.stream_id, state.last_seq, state.sent, state.oldest_available) == (new, 2, 0, 1)
     assert state.earlier == (HeldStream(stream_id=old, last_seq=4, oldest_available=1),)
     assert await outbox.settle(commit_of(old, 4)) == 1
     assert (await outbox.state()).unsettled == 2
+
+
+async def test_what_a_copy_delivered_of_ours_is_not_sent_again_and_what_it_put_in_our_places_settles_nothing(
+    tmp_path: Path, outbox: Outbox
+) -> None:
+    old = outbox.stream_id
+    for number in range(1, 8):
+        await outbox.append(record(number))
+    await outbox.mark_sent(5)
+    mine = [digest(record(number))[:16] for number in range(1, 8)]
+    # The copy was made of 1 to 3. Our 4 and 5 were lost on the way; central has the 4, 6 and 8 of the copy.
+    answer = holding(commit_of(old, 4, (6, 6), (8, 8)), 1, *mine[:3], OTHER, "", f"{OTHER} {mine[5]}", "", OTHER)
+    assert await outbox.tell_apart(answer, anew=True) is None
+    assert await cycle_keys(outbox, old) == {5: 5}, "it may be on its way, into a place that is free"
+    assert await cycle_keys(outbox, outbox.stream_id) == {1: 4, 2: 7}
+    outbox.close()
+    again = Outbox(tmp_path / "outbox.db")
+    again.open()
+    assert again.troubles() == (), "what has moved is not missed"
+    again.close()
+
+
+async def test_what_central_has_of_ours_is_told_page_by_page(outbox: Outbox) -> None:
+    old = outbox.stream_id
+    for number in range(1, 8):
+        await outbox.append(record(number))
+    mine = [digest(record(number))[:16] for number in range(1, 8)]
+    assert await outbox.tell_apart(holding(commit_of(old, 6), 1, *mine[:3]), anew=True) == 4
+    assert await outbox.tell_apart(holding(commit_of(old, 6), 4, *mine[3:5], OTHER), anew=True) is None
+    assert await cycle_keys(outbox, outbox.stream_id) == {1: 6, 2: 7}
+    assert await cycle_keys(outbox, old) == {}
+
+
+async def test_a_copy_that_delivered_only_what_is_ours_costs_no_new_stream(outbox: Outbox) -> None:
+    old = outbox.stream_id
+    for number in range(1, 4):
+        await outbox.append(record(number))
+    mine = [digest(record(number))[:16] for number in range(1, 3)]
+    assert await outbox.tell_apart(holding(commit_of(old, 2), 1, *mine), anew=False) is None
+    assert (outbox.stream_id, await outbox.sent(), await cycle_keys(outbox, old)) == (old, 2, {3: 3})
 
 
 async def test_a_record_kept_while_the_uplink_is_live_counts_as_sent(outbox: Outbox) -> None:

@@ -16,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from agent.cycles import Cursor
 from agent.outbox import Outbox
-from contracts.envelope import Commit, ranges_of
+from contracts.envelope import DIGEST_DIGITS, Commit, Contents, ranges_of
 from contracts.errors import StoreError
-from contracts.record import ProcessRecord
+from contracts.record import ProcessRecord, digest
 from tests.support.records import record
 
 T = TypeVar("T")
@@ -123,18 +123,43 @@ class OutboxLives(RuleBasedStateMachine):
             del self.held[number]
 
     @precondition(lambda self: len(self.last_seq) < 4)
-    @rule(has=st.sets(st.integers(1, 12)))
-    def mint(self, has: set[int]) -> None:
-        """Central knows more than was sent: what it has from here is settled, what was never sent moves on."""
+    @rule(
+        at_central=st.lists(st.sampled_from(["ours", "another's", "both", "nothing"]), max_size=12), anew=st.booleans()
+    )
+    def tell_apart(self, at_central: list[str], anew: bool) -> None:
+        """Another may write in our stream: what central has of ours is settled, what has its place taken moves on, and
+        what may be on its way into a free place keeps its number."""
         old, sent = self.present, self.do(self.outbox.sent())
-        self.do(self.outbox.mint_stream(self.said(old, has)))
-        self.committed |= {(old, seq) for seq in has if seq <= sent}
-        moving = [number for number in sorted(self.held) if number[0] == old and number[1] > sent]
-        self.last_seq[old] = sent
+        held = dict(enumerate(at_central, start=1))
+        lacking = [seq for name, seq in sorted(self.held.keys() - self.committed) if name == old]
+        first = self.do(self.outbox.first_unsettled())
+        assert first == min(lacking, default=self.last_seq[old] + 1)
+        known = max((seq for seq, what in held.items() if what != "nothing"), default=0)
+        entries = [self.entry(seq, held[seq]) for seq in range(first, known + 1)]
+        commit = self.said(old, {seq for seq, what in held.items() if what != "nothing"})
+        answer = commit.model_copy(update={"contents": Contents(first=first, digests=tuple(entries))})
+        assert self.do(self.outbox.tell_apart(answer, anew=anew)) is None, "all was told"
+
+        ours = [seq for seq in lacking if held.get(seq) in ("ours", "both")]
+        taken = [seq for seq in lacking if held.get(seq) == "another's"]
+        self.committed |= {(old, seq) for seq in ours}
+        if not (anew or taken or known > self.last_seq[old]):
+            assert self.outbox.stream_id == old
+            return
+        moving = [seq for seq in lacking if seq in taken or (seq > sent and seq not in ours)]
+        self.last_seq[old] = max([sent, *ours])
         self.begun(old)
-        for seq, number in enumerate(moving, start=1):
-            self.held[self.present, seq] = self.held.pop(number)
+        for number, seq in enumerate(moving, start=1):
+            self.held[self.present, number] = self.held.pop((old, seq))
         self.last_seq[self.present] = len(moving)
+
+    def entry(self, seq: int, what: str) -> str:
+        """What central says it holds under a number."""
+        kept = self.held.get((self.present, seq))
+        mine = "0" * DIGEST_DIGITS if kept is None else digest(record(kept))[:DIGEST_DIGITS]
+        return {"ours": mine, "another's": "f" * DIGEST_DIGITS, "both": f"{'f' * DIGEST_DIGITS} {mine}", "nothing": ""}[
+            what
+        ]
 
     @precondition(lambda self: len(self.last_seq) < 4)
     @rule()

@@ -20,7 +20,7 @@ from agent.outbox import Outbox
 from agent.outbox.pages import rows
 from agent.outbox.salvage import salvage
 from agent.outbox.streams import checksum
-from contracts.envelope import Commit
+from contracts.envelope import Commit, Contents
 from contracts.errors import SetupError
 from tests.support.records import record
 
@@ -48,7 +48,9 @@ async def lived(path: Path, *, in_wal: bool = False) -> None:
         await box.settle(commit(old, 20))
         await box.prune(0)
         await box.settle(commit(old, 40))
-        await box.mint_stream(commit(old, 45))
+        await box.settle(commit(old, 45))
+        nothing = Contents(first=46, digests=())
+        assert await box.tell_apart(commit(old, 45).model_copy(update={"contents": nothing}), anew=True) is None
         await box._run(lambda connection: connection.execute("PRAGMA user_version").fetchall())
     finally:
         box.close()

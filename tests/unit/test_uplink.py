@@ -16,8 +16,9 @@ from agent.delivery import Delivery
 from agent.outbox import Outbox, Row
 from agent.settings import load
 from agent.uplink import Uplink
-from contracts.envelope import Birth, Commit, RecordsMessage, ranges_of
+from contracts.envelope import DIGEST_DIGITS, Birth, Commit, Contents, RecordsMessage, ranges_of
 from contracts.errors import StoreError
+from contracts.record import digest
 from contracts.topics import StationTopics
 from messaging.broker import BrokerAddress
 from messaging.session import Session
@@ -66,8 +67,8 @@ class Central:
         await (await self._session.publish(TOPICS.commits, payload, retain=True))
 
     async def commit(self, stream_id: str, up_to: int, *ranges: tuple[int, int], epoch: str = "e", **more: Any) -> None:
-        at = datetime.now(UTC)
-        commit = Commit(stream_id=stream_id, epoch=epoch, committed_seq=up_to, ranges=ranges, at=at, **more)
+        said = {"epoch": epoch, "committed_seq": up_to, "ranges": ranges, "at": datetime.now(UTC), **more}
+        commit = Commit.model_validate({"stream_id": stream_id, "answers": self.births[-1].at, **said})
         await self.say(commit.model_dump_json().encode())
 
     async def commit_what_came(self, stream_id: str) -> None:
@@ -195,7 +196,11 @@ async def test_what_an_earlier_stream_holds_is_delivered_under_its_own_numbers(
 ) -> None:
     old = await fill(outbox, 3)
     await outbox.mark_sent(3)
-    new = await outbox.mint_stream(Commit(stream_id=old, epoch="e", committed_seq=1, at=datetime.now(UTC)))
+    said = Commit(stream_id=old, epoch="e", committed_seq=1, at=datetime.now(UTC))
+    await outbox.settle(said)
+    nothing = Contents(first=2, digests=())
+    await outbox.tell_apart(said.model_copy(update={"contents": nothing}), anew=True)
+    new = outbox.stream_id
     await outbox.append(record(4))
     async with uplink_of(outbox, broker.port):
         await until(lambda: bool(central.births))
@@ -318,17 +323,40 @@ async def test_a_new_stream_begins_when_central_knows_more_than_was_ever_sent(
     broker: RunningBroker, central: Central, outbox: Outbox
 ) -> None:
     old = await fill(outbox, 3)
+    mine = digest(record(1))[:DIGEST_DIGITS]
     async with uplink_of(outbox, broker.port) as uplink:
         await until(lambda: bool(central.births))
         await central.commit(old, 9)
         await until(lambda: len(central.births) == 2)
-        new = central.births[1].stream_id
-        assert (new != old, central.births[1].last_seq, central.sent) == (True, 3, [])
+        assert (central.births[1].stream_id, central.births[1].compare_from) == (old, 1)
+        await central.commit(old, 9, answers=central.births[0].at)
+        assert await quiet(central) == [], "nothing is sent before it is known whose is whose"
+        # Central has our first from a copy of this outbox, and what the copy made after it.
+        await central.commit(old, 9, contents={"first": 1, "digests": [mine, *["f" * DIGEST_DIGITS] * 8]})
+        await until(lambda: len(central.births) == 3)
+        new = central.births[2].stream_id
+        assert (new != old, central.births[2].last_seq, central.sent) == (True, 2, [])
+        assert [held.last_seq for held in central.births[2].earlier] == [1]
         await central.commit(new, 0)
-        await until(lambda: central.sent == [(new, 1), (new, 2), (new, 3)])
+        await until(lambda: central.sent == [(new, 1), (new, 2)])
         await outbox.append(record(4))
         uplink.wake()
-        await until(lambda: central.sent[3:] == [(new, 4)])
+        await until(lambda: central.sent[2:] == [(new, 3)])
+
+
+async def test_a_word_that_is_older_than_our_birth_settles_nothing(
+    broker: RunningBroker, central: Central, outbox: Outbox
+) -> None:
+    """A retained one may be of a time when a copy of this outbox wrote in our stream."""
+    stream = await fill(outbox, 2)
+    await outbox.mark_sent(2)
+    async with uplink_of(outbox, broker.port):
+        await until(lambda: bool(central.births))
+        await central.commit(stream, 2, answers=None)
+        assert (await quiet(central), await settled(outbox)) == ([], 0)
+        await central.commit(stream, 1)
+        await until(lambda: central.seqs() == [2])
+        assert await settled(outbox) == 1
 
 
 async def test_what_central_asks_for_again_is_sent_again(
@@ -379,9 +407,13 @@ async def test_a_copy_of_an_outbox_begins_a_new_stream_when_told(
         assert hello.instance is not None
         await central.commit(old, 1, mint=("f" * 32,))
         await until(lambda: central.sent == [(old, 2), (old, 3)])
-        await central.commit(old, 2, mint=("f" * 32, hello.instance))
+        both = ("f" * 32, hello.instance)
+        await central.commit(old, 2, mint=both)
         await until(lambda: len(central.births) == 2)
-        new = central.births[1].stream_id
+        mine = digest(record(2))[:DIGEST_DIGITS]
+        await central.commit(old, 2, mint=both, contents={"first": central.births[1].compare_from, "digests": [mine]})
+        await until(lambda: len(central.births) == 3)
+        new = central.births[2].stream_id
         assert new != old
         # It was sent under that number, and may be on its way: it keeps it.
         await central.commit(new, 0)
@@ -407,6 +439,8 @@ async def test_a_restart_says_goodbye_and_goes_on_where_it_was(
     await until(lambda: len(central.births) == 2)
     assert not central.births[1].online
     async with uplink_of(outbox, broker.port):
+        await until(lambda: len(central.births) == 3)
+        await central.commit(stream, 2)
         await until(lambda: central.seqs() == [1, 2, 3, 3])
         assert [birth.online for birth in central.births] == [True, False, True]
 
@@ -415,7 +449,6 @@ async def test_a_mistake_of_our_own_ends_a_connection_and_not_the_station(
     broker: RunningBroker, central: Central, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = await fill(outbox, 1)
-    await central.commit(stream, 0)
     unsettled = outbox.unsettled
     failures: list[Exception] = [ZeroDivisionError("a bug"), StoreError("disk I/O error")]
 
@@ -425,8 +458,11 @@ async def test_a_mistake_of_our_own_ends_a_connection_and_not_the_station(
         return await unsettled(stream_id, after, **bounds)
 
     monkeypatch.setattr(outbox, "unsettled", failing)
-    async with uplink_of(outbox, broker.port) as uplink:
-        await until(lambda: central.seqs() == [1])
+    async with uplink_of(outbox, broker.port) as uplink, asyncio.timeout(10):
+        while central.seqs() != [1]:
+            if central.births:
+                await central.commit(stream, 0)
+            await asyncio.sleep(0.05)
         assert uplink.faults.count == 1
 
 
@@ -434,7 +470,6 @@ async def test_the_outbox_is_asked_once_for_a_record(
     broker: RunningBroker, central: Central, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = await fill(outbox, 0)
-    await central.commit(stream, 0)
     unsettled = outbox.unsettled
     asked: list[int] = []
 
@@ -444,6 +479,8 @@ async def test_the_outbox_is_asked_once_for_a_record(
 
     monkeypatch.setattr(outbox, "unsettled", counted)
     async with uplink_of(outbox, broker.port) as uplink, asyncio.timeout(10):
+        await until(lambda: bool(central.births))
+        await central.commit(stream, 0)
         for seq in (1, 2, 3):
             await outbox.append(record(seq))
             uplink.wake()
@@ -463,10 +500,12 @@ async def test_a_broker_that_refuses_a_record_is_told(tmp_path: Path, outbox: Ou
         session = Session(BrokerAddress("127.0.0.1", broker.port), client_id="central")
         await session.open([TOPICS.state])
         stream = await fill(outbox, 1)
-        commit = Commit(stream_id=stream, epoch="e", committed_seq=0, at=datetime.now(UTC))
-        await (await session.publish(TOPICS.commits, commit.model_dump_json().encode(), retain=True))
         with capture_logs() as logs:
             async with uplink_of(outbox, broker.port):
+                birth = Birth.model_validate_json((await session.next_message()).payload)
+                said = {"stream_id": stream, "epoch": "e", "committed_seq": 0, "at": birth.at, "answers": birth.at}
+                commit = Commit.model_validate(said).model_dump_json().encode()
+                await (await session.publish(TOPICS.commits, commit))
                 await until(lambda: any("Not authorized" in str(line.get("error")) for line in logs))
         await session.close()
 
