@@ -12,6 +12,7 @@ import typer
 from sdnotify import SystemdNotifier
 
 from central.ingestor import Ingestor
+from central.permits import Responder
 from central.replay import replay
 from central.settings import CentralSettings, instance_name, load_settings
 from central.shifts import parse_moment
@@ -19,6 +20,7 @@ from central.show import (
     ReplayProgress,
     agrees,
     alarms_table,
+    incomplete_table,
     json_of,
     machines_table,
     outcome_lines,
@@ -37,7 +39,8 @@ app = typer.Typer(
     name="neurohub-central",
     help="Takes the stations' streams into the factory database, exactly once. Settings come from the environment:"
     " DATABASE_URL (sqlite:///neurohub.db), BROKER_URL (mqtt://127.0.0.1:1883), BROKER_CA, BROKER_CERT, BROKER_KEY,"
-    " BROKER_USERNAME, BROKER_PASSWORD_FILE, SITE_TIMEZONE (Asia/Seoul), SITE_SHIFTS (D=08:00,N=20:00), DB_ECHO.",
+    " BROKER_USERNAME, BROKER_PASSWORD_FILE, SITE_TIMEZONE (Asia/Seoul), SITE_SHIFTS (D=08:00,N=20:00), DB_ECHO,"
+    " PERMIT_LEASE (by default twice a process's usual time, 10m at least), SERIAL_PATTERN ({lot}-{sequence:04d}).",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -102,6 +105,56 @@ async def _run(settings: CentralSettings, instance: str | None) -> None:
         log.info("central stopped", **vars(ingestor.counters))
     finally:
         store.close()
+
+
+@app.command()
+def permits() -> None:
+    """Answer stations that ask whether a unit may start, until SIGTERM or Ctrl-C; publish what they need to decide
+    while nobody answers. One such service runs beside the ingestors, on the same database.
+
+    Example: DATABASE_URL=postgresql://neurohub@localhost/neurohub BROKER_URL=mqtt://localhost neurohub-central permits
+    """
+    configure_logging()
+    with _told():
+        asyncio.run(_permits(load_settings()))
+
+
+async def _permits(settings: CentralSettings) -> None:
+    answering, publishing = _store(settings), _store(settings)
+    try:
+        answering.check_schema()
+        responder = Responder(answering, publishing, settings.broker, settings.permits)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, responder.stop)
+        feeding = asyncio.create_task(feed_watchdog(SystemdNotifier(), responder.turn))
+        try:
+            await responder.run()
+        finally:
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
+        log.info("permits stopped", **vars(responder.counters))
+    finally:
+        answering.close()
+        publishing.close()
+
+
+@app.command()
+def incomplete(station: OneStation = None, as_json: Json = False) -> None:
+    """Show units that were let start at a station and of which no result has come since, the oldest first.
+
+    permit: central's number; none where the station decided without central. Times are UTC.
+
+    Example: neurohub-central incomplete --station P03-A
+    """
+    with _told(), _opened() as (_, store):
+        found = store.incomplete(station)
+        if as_json:
+            typer.echo(json_of(found))
+        elif found:
+            show(incomplete_table(found))
+        else:
+            typer.echo("every permit has its result")
 
 
 @app.command()

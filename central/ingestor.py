@@ -33,6 +33,8 @@ GROUP = "neurohub-ingestors"
 SESSION_EXPIRY_S = 30 * 86400
 BATCH_MESSAGES = 100
 BATCH_BYTES = 8 * 2**20
+SQLITE_BATCH_BYTES = 256 * 1024
+"""Of one transaction where there is one writer at a time: a permit waits for no more than that."""
 DATABASE_RETRY_S = 1.0
 
 
@@ -149,7 +151,8 @@ class Ingestor:
         while True:
             batch = [await heard.next_message()]
             batch += heard.messages_waiting()
-            for part in _parts(batch):
+            most = SQLITE_BATCH_BYTES if self._store.database.sqlite else BATCH_BYTES
+            for part in _parts(batch, most):
                 in_hand = asyncio.create_task(self._take(heard, session, part))
                 try:
                     await asyncio.shield(in_hand)
@@ -240,12 +243,12 @@ class Ingestor:
             self._told = str(error)
 
 
-def _parts(batch: Sequence[Message]) -> list[list[Message]]:
+def _parts(batch: Sequence[Message], most_bytes: int) -> list[list[Message]]:
     """A batch in runs small enough for one transaction."""
     parts: list[list[Message]] = [[]]
     size = 0
     for message in batch:
-        if parts[-1] and (len(parts[-1]) >= BATCH_MESSAGES or size + len(message.payload) > BATCH_BYTES):
+        if parts[-1] and (len(parts[-1]) >= BATCH_MESSAGES or size + len(message.payload) > most_bytes):
             parts.append([])
             size = 0
         parts[-1].append(message)

@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from central.shifts import ShiftCalendar, parse_calendar
+from contracts.base import SerialNumber
+from contracts.duration import parse_duration
 from contracts.errors import SetupError
 from messaging.broker import BrokerAddress, parse_broker_url
 
@@ -14,7 +18,20 @@ DEFAULT_DATABASE_URL = "sqlite:///neurohub.db"
 DEFAULT_BROKER_URL = "mqtt://127.0.0.1:1883"
 DEFAULT_TIMEZONE = "Asia/Seoul"
 DEFAULT_SHIFTS = "D=08:00,N=20:00"
+DEFAULT_SERIAL_PATTERN = "{lot}-{sequence:04d}"
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+
+
+@dataclass(frozen=True)
+class PermitSettings:
+    """How permits and serial numbers are given. ``lease_s`` None: by how long each process takes."""
+
+    lease_s: float | None = None
+    serial_pattern: str = DEFAULT_SERIAL_PATTERN
+
+    def serial_number(self, lot_number: str, sequence: int) -> str:
+        """The serial number of a unit of this LOT."""
+        return self.serial_pattern.format(lot=lot_number, sequence=sequence)
 
 
 @dataclass(frozen=True)
@@ -26,6 +43,7 @@ class CentralSettings:
     calendar: ShiftCalendar
     database_url: str = field(default=DEFAULT_DATABASE_URL, repr=False)
     database_echo: bool = False
+    permits: PermitSettings = field(default_factory=PermitSettings)
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> CentralSettings:
@@ -55,6 +73,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> CentralSettin
         ),
         database_url=given.get("DATABASE_URL", DEFAULT_DATABASE_URL),
         database_echo=echo in ("true", "1"),
+        permits=PermitSettings(_lease(given), _serial_pattern(given)),
     )
 
 
@@ -63,6 +82,32 @@ def instance_name(name: str | None) -> str | None:
     if name and not _INSTANCE.fullmatch(name):
         raise SetupError(f"--instance {name!r}: 1 to 32 letters, digits, - and _ are needed")
     return name or None
+
+
+def _lease(given: Mapping[str, str]) -> float | None:
+    try:
+        return parse_duration(given["PERMIT_LEASE"]) if given.get("PERMIT_LEASE") else None
+    except ValueError as error:
+        raise SetupError(f"PERMIT_LEASE: {error}") from error
+
+
+def _serial_pattern(given: Mapping[str, str]) -> str:
+    """Checked with two LOTs and two sequences: each has to get a number of its own, of the form every number has."""
+    pattern = given.get("SERIAL_PATTERN") or DEFAULT_SERIAL_PATTERN
+    form: TypeAdapter[str] = TypeAdapter(SerialNumber)
+    try:
+        made = {
+            form.validate_python(PermitSettings(None, pattern).serial_number(lot, sequence))
+            for lot in ("WF-KR-241118D-001", "WF-KR-241119N-002")
+            for sequence in (1, 100)
+        }
+    except (ValueError, KeyError, IndexError, AttributeError) as error:
+        raise SetupError(
+            f"SERIAL_PATTERN {pattern!r} makes no serial numbers: {error}; an example is {DEFAULT_SERIAL_PATTERN}"
+        ) from error
+    if len(made) < 4:
+        raise SetupError(f"SERIAL_PATTERN {pattern!r} gives two units one number; it needs {{lot}} and {{sequence}}")
+    return pattern
 
 
 def _path(given: Mapping[str, str], name: str) -> Path | None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from central.replay import Outcome
-from central.store import AlarmRow, Asked, Reconciliation, Standing, StreamStatus
+from central.store import AlarmRow, Asked, Incomplete, Reconciliation, Standing, StreamStatus
 from central.store.spans import count, told, union
 
 _PIPED_COLUMNS = 240
@@ -49,6 +49,18 @@ def streams_table(streams: Sequence[StreamStatus]) -> Table:
             str(stream.backlog),
             "" if stream.clock_offset_seconds is None else f"{stream.clock_offset_seconds:+.3f} s",
             _moment(stream.born_at),
+        )
+    return table
+
+
+def incomplete_table(found: Sequence[Incomplete]) -> Table:
+    """Permits without a result."""
+    table = _table("unit", "station", "process", "started", "permit")
+    _column(table, "process").justify = "right"
+    for one in found:
+        permit = "offline" if one.offline else "" if one.permit is None else str(one.permit)
+        table.add_row(
+            Text(one.serial_number), Text(one.station), str(one.process_number), _moment(one.started_at), permit
         )
     return table
 

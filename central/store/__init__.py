@@ -15,6 +15,8 @@ from central.store.arrivals import (
 )
 from central.store.asking import Asked, Standing
 from central.store.database import Author
+from central.store.digests import Changed
+from central.store.incomplete import Incomplete
 from central.store.listing import StreamStatus
 from central.store.reconciling import MachineCount, MissingNumbers, Reconciliation, StationCount
 from central.store.seat import Seat
@@ -29,8 +31,10 @@ __all__ = [
     "Asked",
     "Author",
     "BirthAnswer",
+    "Changed",
     "Claim",
     "Counts",
+    "Incomplete",
     "IngestResult",
     "MachineCount",
     "MissingNumbers",

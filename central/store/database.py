@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from central.store.errors import translated
+from central.store.turns import Turn
 from contracts.errors import DataError, SetupError
 
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
@@ -89,11 +90,26 @@ class Database:
             sa.event.listen(self.engine, "begin", _begin_sqlite)
 
     @contextmanager
-    def writing(self, author: Author | None = None) -> Iterator[sa.Connection]:
-        """One transaction that writes; SQLite's write lock is taken at its beginning."""
-        with self._connection(write=True) as connection, connection.begin():
+    def writing(self, author: Author | None = None, *, urgent: bool = False) -> Iterator[sa.Connection]:
+        """One transaction that writes; SQLite's write lock is taken at its beginning.
+
+        ``urgent``: a machine waits. On SQLite, where there is one writer at a time, it goes before every other
+        transaction that has not begun yet; PostgreSQL needs no order.
+        """
+        with self._turn(urgent=urgent), self._connection(write=True) as connection, connection.begin():
             self._name(connection, author or Author())
             yield connection
+
+    @contextmanager
+    def _turn(self, *, urgent: bool) -> Iterator[None]:
+        if not self.sqlite or self.url.database is None:
+            yield
+            return
+        with self.errors():
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+            turn = Turn(self.url.database, _BUSY_TIMEOUT_S)
+        with turn.taken(urgent=urgent):
+            yield
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -103,14 +119,11 @@ class Database:
 
     @contextmanager
     def _connection(self, *, write: bool) -> Iterator[sa.Connection]:
-        with self.errors():
-            if self.sqlite and self.url.database is not None and write:
-                Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-            with self.engine.connect() as connection:
-                options: dict[str, Any] = {"neurohub_write": write}
-                if not write and not self.sqlite:
-                    options["isolation_level"] = "REPEATABLE READ"
-                yield connection.execution_options(**options)
+        with self.errors(), self.engine.connect() as connection:
+            options: dict[str, Any] = {"neurohub_write": write}
+            if not write and not self.sqlite:
+                options["isolation_level"] = "REPEATABLE READ"
+            yield connection.execution_options(**options)
 
     @contextmanager
     def errors(self) -> Iterator[None]:

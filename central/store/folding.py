@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from central.store.digests import changed
 from central.store.names import TARGET_QUANTITY, ids_of
 from central.store.rows import (
     GRANTED_OFFLINE,
@@ -65,6 +66,7 @@ def refold(
     for lot_number, cause in _refold_units(connection, units, limits, now, wrong).items():
         touched.setdefault(lot_number, cause)
     _refold_lots(connection, touched, limits, now, wrong)
+    changed(connection, touched)
     return wrong
 
 

@@ -11,6 +11,7 @@ from central.store import names
 from central.store.alarms import raise_alarms
 from central.store.arrivals import Alarm, AlarmKind, Arrival, Claim, IngestResult
 from central.store.folding import WrongPermit, named_by, refold
+from central.store.leases import end_leases
 from central.store.ledger import Ledger, Opening, Place, claim_streams, keep
 from central.store.quarantined import OTHER_CONTENT, Entry, in_quarantine, quarantine_once
 from central.store.rows import PERMIT, Row, fact_columns, fact_row, impossible, process_data_row, tombstone, username_of
@@ -68,6 +69,7 @@ class Ingestion:
         wrong = refold(self._connection, units, lots, self._limits, self._now)
         results = {key: record for key, (_, record) in new.items() if isinstance(record, ProcessRecord)}
         self._keep_process_data(results, ids, process_ids)
+        end_leases(self._connection, results.values())
 
         quarantined = quarantine_once(self._connection, self._entries, self._now)
         for claim, ranges in _arrived(arrivals).items():

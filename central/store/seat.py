@@ -1,6 +1,7 @@
-"""An ingestor's seat: which ingestors may run on one database, enforced by the database or the operating system.
+"""Seats: which services may run on one database, enforced by the database or the operating system.
 
-SQLite has one seat. PostgreSQL has one for each name: two processes of one name would push each other off the broker.
+Ingestors: SQLite has one seat, PostgreSQL one for each name: two processes of one name would push each other off the
+broker. Permits are given by one service.
 A seat is free again the moment its process is gone, however it ended.
 """
 
@@ -18,14 +19,18 @@ _SEATS = 0x6E657572  # the first half of the advisory lock; the second is the na
 _PATIENCE_S = 10.0
 """PostgreSQL may take a moment to see that a killed process is gone."""
 _AGAIN_S = 0.1
+INGESTOR = "ingestor"
 
 
 class Seat:
     """Taken until closed. ``take`` again after the database was away: its locks went with the connection."""
 
-    def __init__(self, database: Database, name: str | None, *, patience_s: float = _PATIENCE_S) -> None:
+    def __init__(
+        self, database: Database, name: str | None, *, service: str = INGESTOR, patience_s: float = _PATIENCE_S
+    ) -> None:
         self._database = database
         self._name = name
+        self._service = service
         self._patience_s = patience_s
         self._connection: sa.Connection | None = None
         self._file: int | None = None
@@ -50,6 +55,8 @@ class Seat:
 
     def _taken(self) -> str:
         where = self._database.url.render_as_string(hide_password=True)
+        if self._service != INGESTOR:
+            return f"database {where}: {self._service} are given by another service already; one is enough"
         if self._database.sqlite:
             return f"database {where}: an ingestor runs on it already; several side by side need PostgreSQL"
         who = f"--instance {self._name}" if self._name else "no --instance"
@@ -61,7 +68,7 @@ class Seat:
         if self._file is not None:
             return True
         # A file of its own: closing any handle of the database's file would drop SQLite's locks on it.
-        path = Path(f"{self._database.url.database}.ingestor")
+        path = Path(f"{self._database.url.database}.{self._service}")
         try:
             handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -85,7 +92,8 @@ class Seat:
                     return True
             connection = self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             try:
-                mine = sa.select(sa.func.pg_try_advisory_lock(_SEATS, sa.func.hashtext(self._name or "")))
+                name = (self._name or "") if self._service == INGESTOR else f"/{self._service}"
+                mine = sa.select(sa.func.pg_try_advisory_lock(_SEATS, sa.func.hashtext(name)))
                 if connection.execute(mine).scalar_one():
                     self._connection = connection
             finally:

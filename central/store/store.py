@@ -8,25 +8,31 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from central.store import asking, names, reconciling, reports, schema
+from central.store import asking, digests, names, permitting, reconciling, reports, schema
 from central.store.alarms import AlarmRow, acknowledge_alarms, list_alarms, raise_alarms
 from central.store.arrivals import Alarm, Arrival, BirthAnswer, Claim, Counts, IngestResult, Rejected, StationCommit
 from central.store.asking import Asked, Standing
 from central.store.births import keep_birth, keep_earlier
 from central.store.contents import contents
 from central.store.database import Author, Database
+from central.store.digests import Changed
 from central.store.folding import named_by, refold
+from central.store.incomplete import Incomplete, incomplete
 from central.store.ingest import Ingestion, wrong_permit_alarms
+from central.store.leases import give_back
 from central.store.ledger import Place, claim_streams, find, keep, may_own, read_opening
 from central.store.listing import StreamStatus, stream_statuses
 from central.store.months import Months
+from central.store.numbering import SerialForm, reserve
 from central.store.reconciling import Period, Reconciliation
 from central.store.rows import Row, hold_of, started_at
 from central.store.statements import insert_once
 from central.store.tables import facts, store_meta
+from contracts.digest import RouteDigest
 from contracts.envelope import Birth, Commit
 from contracts.errors import DataError, SetupError
 from contracts.facts import AnyDecision, HoldReleased
+from contracts.interlock import NumbersAnswer, NumbersRequest, PermitAnswer, PermitRequest, PermitReturned
 from contracts.record import ProcessRecord, canonical
 from contracts.route_model import RouteLimits
 from contracts.topics import StationTopics
@@ -141,6 +147,49 @@ class Store:
             ledger.settle([(seq, seq)], now)
             keep(connection, [ledger], {claim: place}, now)
         return seq
+
+    # -- before a unit starts ----------------------------------------------------------------------------------------
+
+    def answer_permit(self, question: PermitRequest, *, lease_s: float | None = None) -> PermitAnswer:
+        """May this unit start here? The answer is kept; where it is yes, no other station gets one for a while."""
+        with self.database.writing(urgent=True) as connection:
+            return permitting.answer(connection, question, self._limits, datetime.now(UTC), lease_s)
+
+    def return_permit(self, returned: PermitReturned) -> bool:
+        """A permit came to nothing: another station may have the unit. False when that was so already."""
+        with self.database.writing(urgent=True) as connection:
+            return give_back(connection, returned.serial_number, returned.station, returned.permit)
+
+    def reserve_numbers(self, question: NumbersRequest, form: SerialForm) -> NumbersAnswer:
+        """Serial numbers of a LOT for a station that gives units their number."""
+        with self.database.writing(urgent=True) as connection:
+            return reserve(connection, question, form, datetime.now(UTC))
+
+    def route_digests(self, most: int = 20) -> list[tuple[Changed, RouteDigest]]:
+        """What stations have to be told of LOTs that have changed; ``digest_published`` when they were."""
+        epoch, now = self.epoch, datetime.now(UTC)
+        with self.database.reading() as connection:
+            return [
+                (one, permitting.digest(connection, one, self._limits, epoch, now))
+                for one in digests.to_publish(connection, most)
+            ]
+
+    def digest_published(self, told: Changed) -> None:
+        """Stations were told."""
+        with self.database.writing() as connection:
+            digests.published(connection, told)
+
+    def publish_again(self) -> None:
+        """Every LOT that still matters is among ``route_digests`` again."""
+        with self.database.writing() as connection:
+            digests.forget_published(connection, datetime.now(UTC))
+
+    def incomplete(self, station: str | None = None) -> list[Incomplete]:
+        """Permits without a result, the oldest first."""
+        with self.database.reading() as connection:
+            return incomplete(connection, station)
+
+    # -- streams -----------------------------------------------------------------------------------------------------
 
     def commit_of(self, stream_id: str, station: str | None = None) -> Commit | None:
         """What has arrived of a stream, from its owner or from the station named; None when it is not known."""

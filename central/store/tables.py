@@ -249,6 +249,56 @@ facts = sa.Table(
     sa.Column("body", sa.Text),
     sa.Column("received_at", UtcDateTime, nullable=False),
     sa.Index("ix_facts_station_completed_at", "station", "completed_at"),
+    sa.Index(
+        "ix_facts_permits",
+        "completed_at",
+        sqlite_where=sa.text("kind = 'permit'"),
+        postgresql_where=sa.text("kind = 'permit'"),
+    ),
+)
+
+permits = sa.Table(
+    "permits",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("request_id", sa.Text, nullable=False, unique=True),
+    sa.Column("station", sa.Text, nullable=False),
+    sa.Column("machine", sa.Text, nullable=False),
+    sa.Column("process_code", sa.Text, nullable=False),
+    sa.Column("serial_number", sa.Text, nullable=False, index=True),
+    sa.Column("refusal", sa.Text),  # none: granted
+    sa.Column("answer", sa.Text, nullable=False),  # as it was given: a question said again gets it again
+    sa.Column("answered_at", UtcDateTime, nullable=False),
+)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("serial_number", sa.Text, primary_key=True),
+    sa.Column("station", sa.Text, nullable=False),
+    sa.Column("permit", sa.BigInteger, nullable=False),
+    sa.Column("granted_at", UtcDateTime, nullable=False),
+    sa.Column("expires_at", UtcDateTime, nullable=False),
+)
+
+number_blocks = sa.Table(
+    "number_blocks",
+    metadata,
+    sa.Column("lot_number", sa.Text, primary_key=True),
+    sa.Column("first", sa.Integer, primary_key=True, autoincrement=False),  # sequences in the LOT, both included
+    sa.Column("last", sa.Integer, nullable=False),
+    sa.Column("request_id", sa.Text, nullable=False, unique=True),
+    sa.Column("station", sa.Text, nullable=False),
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("reserved_at", UtcDateTime, nullable=False),
+)
+
+route_digests = sa.Table(
+    "route_digests",
+    metadata,
+    sa.Column("lot_number", sa.Text, primary_key=True),
+    sa.Column("revision", sa.BigInteger, nullable=False),  # rises whenever the LOT or one of its units is folded anew
+    sa.Column("published", sa.BigInteger, nullable=False),  # the revision that stations were told
 )
 
 streams = sa.Table(

@@ -23,6 +23,12 @@ def central(database_url: str, broker_url: str, *arguments: str) -> Process:
     return Process([sys.executable, "-m", "central", "run", *arguments], env=environment)
 
 
+def permits(database_url: str, broker_url: str) -> Process:
+    """``neurohub-central permits``, not started yet."""
+    environment = {"DATABASE_URL": database_url, "BROKER_URL": broker_url}
+    return Process([sys.executable, "-m", "central", "permits"], env=environment)
+
+
 def station(name: str, folder: Path, broker_url: str) -> Process:
     """An agent whose machine is absent, not started yet: it delivers what its outbox in ``folder`` holds."""
     nowhere = f"machines.tester.connect.port={free_port()}"

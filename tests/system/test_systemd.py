@@ -16,10 +16,10 @@ from tests.support.brokers import free_port
 from tests.support.processes import ROOT, Process
 
 UNITS = ROOT / "systemd"
-AGENT, CENTRAL = "neurohub-agent@.service", "neurohub-central.service"
+AGENT, CENTRAL, PERMITS = "neurohub-agent@.service", "neurohub-central.service", "neurohub-permits.service"
 # The highest exposure allowed, times ten. The agent's is the price of its serial ports (no PrivateDevices, no
 # PrivateUsers, group dialout); what is left in both is the network they are for.
-EXPOSURE = {AGENT: 15, CENTRAL: 11}
+EXPOSURE = {AGENT: 15, CENTRAL: 11, PERMITS: 11}
 
 
 def copy(unit: str, folder: Path) -> Path:
@@ -39,7 +39,9 @@ def analyze(*arguments: str | Path) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("unit", "instance"), [(AGENT, "neurohub-agent@P03-A.service"), (CENTRAL, CENTRAL)])
+@pytest.mark.parametrize(
+    ("unit", "instance"), [(AGENT, "neurohub-agent@P03-A.service"), (CENTRAL, CENTRAL), (PERMITS, PERMITS)]
+)
 def test_systemd_reads_the_unit_without_a_word(unit: str, instance: str, tmp_path: Path) -> None:
     placed = copy(unit, tmp_path).rename(tmp_path / instance)
     said = analyze("verify", "--recursive-errors=no", placed)
@@ -53,7 +55,7 @@ def test_a_mistake_in_a_unit_is_seen(tmp_path: Path) -> None:
         assert "neurohub" not in analyze("verify", "--recursive-errors=no", placed)
 
 
-@pytest.mark.parametrize("unit", [AGENT, CENTRAL])
+@pytest.mark.parametrize("unit", [AGENT, CENTRAL, PERMITS])
 def test_the_unit_leaves_little_to_attack(unit: str, tmp_path: Path) -> None:
     analyze("security", "--offline=true", f"--threshold={EXPOSURE[unit]}", copy(unit, tmp_path))
 
@@ -65,7 +67,7 @@ def test_the_user_of_the_units_is_made_with_access_to_serial_ports(tmp_path: Pat
     )
     groups = (tmp_path / "etc" / "group").read_text()
     assert re.search(r"^dialout:x:\d+:neurohub$", groups, re.MULTILINE)
-    for unit in (AGENT, CENTRAL):
+    for unit in (AGENT, CENTRAL, PERMITS):
         assert settings_of(unit)["user"] == "neurohub"
 
 
