@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from central.store.rows import LARGEST
 from central.store.statements import insert_once
 from central.store.tables import leases
 from contracts.record import ProcessRecord
@@ -46,7 +47,7 @@ def end_leases(connection: sa.Connection, results: Iterable[ProcessRecord]) -> N
     permit ends it too. A late result of an earlier permit does not."""
     ended = sorted(
         {
-            (record.serial_number, record.station, record.permit)
+            (record.serial_number, record.station, None if (record.permit or 0) > LARGEST else record.permit)
             for record in results
             if record.serial_number is not None
         },

@@ -29,7 +29,8 @@ UNKNOWN_PROCESS = 0
 """Process number of a record whose process code central does not know: an exception on the unit."""
 
 _LONGEST_NAME = 100
-_LARGEST = 2**62
+LARGEST = 2**62
+"""What a column holds."""
 _LARGEST_EPOCH = 2**31 - 1
 
 Row = dict[str, Any]
@@ -91,7 +92,7 @@ def fact_row(stream_id: str, seq: int, record: StationRecord, digest: str, numbe
     """The row of ``facts``: what the fold needs. ``numbers`` are the process numbers by code."""
     if isinstance(record, PermitRecord):
         return _permit_row(stream_id, seq, record, digest, numbers)
-    small_permit = record.permit is not None and record.permit <= _LARGEST
+    small_permit = record.permit is not None and record.permit <= LARGEST
     return {
         "stream_id": stream_id,
         "seq": seq,
@@ -113,7 +114,7 @@ def fact_row(stream_id: str, seq: int, record: StationRecord, digest: str, numbe
         "machine": record.machine,
         "cycle_epoch": min(record.cycle_epoch, _LARGEST_EPOCH),
         "cycle_number": _cycle_number(record),
-        "missed_before": None if record.missed_before is None else min(record.missed_before, _LARGEST),
+        "missed_before": None if record.missed_before is None else min(record.missed_before, LARGEST),
         "body": None,
     }
 
@@ -143,7 +144,7 @@ def _permit_row(stream_id: str, seq: int, record: PermitRecord, digest: str, num
 def _cycle_number(record: ProcessRecord) -> int | None:
     """The machine's counter; None where its key is a text, or no column holds it."""
     key = record.cycle_key
-    return key if isinstance(key, int) and abs(key) <= _LARGEST else None
+    return key if isinstance(key, int) and abs(key) <= LARGEST else None
 
 
 def tombstone(stream_id: str, seq: int) -> Row:
