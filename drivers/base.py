@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from contracts.errors import LinkError, SetupError
 from contracts.measurement import Quality, Scalar
+from drivers.kinds import UNKNOWN, Kinds
 
 __all__ = [
     "JOB_NAMES",
@@ -54,6 +55,11 @@ class PointSettings(Strict):
 
     unit: str | None = None
     """Unit of the value, as the criteria spell it (``degC``, ``mm``, ``kgf``)."""
+
+    @property
+    def kinds(self) -> Kinds:
+        """What its values may be, as far as these settings tell; UNKNOWN is never held against a criterion."""
+        return UNKNOWN
 
 
 @dataclass(frozen=True)

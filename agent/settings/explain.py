@@ -65,6 +65,7 @@ _FORMS = {
 }
 _FORM_OF_PATTERN = {cast(Any, get_args(form)[1]).pattern: text for form, text in _FORMS.items()}
 
+_DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+")
 _KEY_PREFIX = re.compile(r"^([A-Za-z_][\w-]*(?:\.[\w-]+)*): (.+)$", re.DOTALL)
 
 
@@ -265,6 +266,8 @@ def _wrong_type(group: list[_Found], document: Document) -> Issue:
         wants_number = "a number" in expected or "a whole number" in expected
         if isinstance(node.value, str) and ((wants_number and number) or (isinstance(unquoted, bool))):
             hint = "take the quotes away"
+        elif isinstance(node.value, str) and wants_number and _DECIMAL_COMMA.fullmatch(node.value):
+            hint = f"write {node.value.replace(',', '.')}"
         elif expected == ["a text"] and node.value is not None:
             hint = "put it in quotes"
     wanted = " or ".join(filter(None, [", ".join(expected[:-1]), expected[-1]]))

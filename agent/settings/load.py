@@ -1,12 +1,13 @@
 """``load()``: file -> tree -> each part validated -> the parts beside each other -> StationSettings."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from agent.settings.document import Document, MappingNode, ScalarNode
 from agent.settings.explain import described, validated
 from agent.settings.issues import Issue, KeyPath, SettingsError, closest, did_you_mean, issue_at, one_of
+from agent.settings.kinds import check_rules, check_values
 from agent.settings.machine import MachineKeys, MachineSettings, UnitPoints
 from agent.settings.overrides import apply_overrides
 from agent.settings.reading import read_document
@@ -60,9 +61,12 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StationSettings:
     issues.extend(companions)
     complete = {name: machine for name, (_, machine) in machines.items() if machine is not None}
     issues.extend(check_ports(document, complete))
-    if len(complete) == len(machines) and not companions:
-        issues.extend(check_jobs(document, complete))
-        issues.extend(check_criteria(document, criteria, complete))
+    issues.extend(check_jobs(document, complete))
+    doubtful = {name: keys for name, (keys, _) in machines.items() if name not in complete or companions}
+    unclear = _unclear(document, doubtful)
+    if machines and unclear is not None:
+        issues.extend(check_criteria(document, criteria, complete, unclear))
+    issues.extend(check_rules(document, criteria, complete))
     if issues or station is None:
         raise SettingsError(_without_echoes(issues, document))
     fields = dict(station)
@@ -117,7 +121,9 @@ def _machine(document: Document, name: str, issues: list[Issue]) -> _Machine:
     if keys is None or settings is None:
         return keys, None
     issues.extend(check_points(document, path, keys, settings))
-    return keys, _complete(name, keys, settings) if len(issues) == before else None
+    complete = _complete(name, keys, settings) if len(issues) == before else None
+    issues.extend(check_values(document, path, keys, settings))
+    return keys, complete
 
 
 def _protocol_model(
@@ -178,25 +184,43 @@ def _unknown_keys(
 def _complete(name: str, keys: MachineKeys, settings: ProtocolSettings) -> MachineSettings:
     """The machine with its defaults filled in from its points."""
     points = settings.points
-    unit = UnitPoints(
-        **{
-            key: getattr(keys.unit, key) or (key if key in points else None)
-            for key in ("serial_number", "lot_number", "product_model", "operator")
-        }
-    )
+    unit = _unit(keys, points)
     modulus = keys.counter_modulus
     if modulus is None and keys.cycle_key is not None:
         modulus = _COUNTER_MODULUS.get(str(getattr(points[keys.cycle_key], "type", "")))
     fields = dict(keys)
     fields |= {"unit": unit, "counter_modulus": modulus}
-    if keys.measurements is None:
-        used = {point for _, point in point_references(keys.model_copy(update={"unit": unit}))}
-        for key, point in settings.referenced_points().items():
-            if key.split(".")[0] == "trigger":
-                used.add(point)
-        fields["measurements"] = tuple(point for point in points if point not in used)
+    triggers = {point for key, point in settings.referenced_points().items() if key.split(".")[0] == "trigger"}
+    fields["measurements"] = _measurements(keys, points, triggers)
     # The keys were validated, and the rest is made here.
     return MachineSettings.model_construct(**fields, name=name, protocol_settings=settings)
+
+
+def _unit(keys: MachineKeys, points: Collection[str]) -> UnitPoints:
+    """Which point says what: as written, or the point of that name."""
+    names = ("serial_number", "lot_number", "product_model", "operator")
+    return UnitPoints(**{key: getattr(keys.unit, key) or (key if key in points else None) for key in names})
+
+
+def _measurements(keys: MachineKeys, points: Collection[str], triggers: Collection[str]) -> tuple[str, ...]:
+    """The points that are measurements: as written, or all that have no other use."""
+    if keys.measurements is not None:
+        return keys.measurements
+    used = {point for _, point in point_references(keys.model_copy(update={"unit": _unit(keys, points)}))}
+    return tuple(point for point in points if point not in used and point not in triggers)
+
+
+def _unclear(document: Document, machines: Mapping[str, MachineKeys | None]) -> frozenset[str] | None:
+    """What machines with mistakes may measure once these are mended; None: it may be anything."""
+    found: set[str] = set()
+    for name, keys in machines.items():
+        points, tables = document.node(("machines", name, "points")), document.node(("machines", name, "tables"))
+        if not isinstance(points, MappingNode):
+            return None
+        names = list(points.entries) if keys is None else _measurements(keys, points.entries, ())
+        names = [*names, *(tables.entries if isinstance(tables, MappingNode) else ())]
+        found |= {prefix + one for one in names for prefix in ("", f"{name}.")}
+    return frozenset(found)
 
 
 def _criteria(document: Document, issues: list[Issue]) -> dict[str, Criterion]:

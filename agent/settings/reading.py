@@ -198,7 +198,12 @@ class _Builder:
             value = self._node(next(events), events, (*path, shown))
             if isinstance(value, ScalarNode) and value.value is None:
                 value = ScalarNode(where, None)
-            if not isinstance(key, str):
+            if not isinstance(key, str) and _is_decimals(shown, value) and (number := _last_number(entries)):
+                name, text = number
+                self.unusable.add((*path, name))
+                message = f"a number's decimals follow a point, not a comma; write {text}.{shown}"
+                self.issues.append(issue_at(entries[name].place, (*path, name), message, found=f"{text},{shown}"))
+            elif not isinstance(key, str):
                 hint = "write it in quotes" if isinstance(key_node, ScalarNode) else None
                 message = "a key is a single text"
                 self.issues.append(issue_at(where, (*path, shown), message, found=f"the key {shown}", hint=hint))
@@ -209,3 +214,17 @@ class _Builder:
             else:
                 entries[key] = Entry(where, value)
         return MappingNode(place, entries)
+
+
+def _is_decimals(key: str, value: Node) -> bool:
+    """In ``{nominal: 60,5}`` YAML sees a key 5 without a value."""
+    return key.isdecimal() and isinstance(value, ScalarNode) and value.value is None
+
+
+def _last_number(entries: dict[str, Entry]) -> tuple[str, str] | None:
+    """The last key, and its value, where that is a whole number."""
+    name = next(reversed(entries), None)
+    node = entries[name].value if name is not None else None
+    if name is None or not isinstance(node, ScalarNode) or type(node.value) is not int:
+        return None
+    return name, str(node.value)

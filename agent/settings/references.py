@@ -185,7 +185,8 @@ def check_jobs(document: Document, machines: Mapping[str, MachineSettings]) -> l
             hint = "write records: false here, and list it as a companion of the machine that asks it"
             issues.append(issue_at(document.place(where), where, message, hint=hint))
         for place, companion in enumerate(machine.companions):
-            longest_s = machines[companion.machine].protocol_settings.longest_job_s
+            other = machines.get(companion.machine)
+            longest_s = None if other is None else other.protocol_settings.longest_job_s
             if longest_s is not None and companion.timeout < longest_s:
                 where = ("machines", name, "companions", place, "timeout")
                 message = f"shorter than {companion.machine} may take by its own settings"
@@ -229,21 +230,31 @@ def _disagreements(document: Document, name: str, line: SharedLine, owner: str, 
             yield issue
 
 
+def companions_of(machine: MachineSettings, machines: Mapping[str, MachineSettings]) -> Iterator[MachineSettings]:
+    """The machines that work for this one, but for those with mistakes of their own."""
+    return (machines[wanted.machine] for wanted in machine.companions if wanted.machine in machines)
+
+
 def measured_by(machine: MachineSettings, machines: Mapping[str, MachineSettings]) -> dict[str, str | None]:
     """Every measurement of this machine's records with its unit; companions' as ``machine.point``."""
     found = {point: machine.unit_of(point) for point in machine.measurements}
     found.update(dict.fromkeys(machine.tables, None))
-    for companion in machine.companions:
-        other = machines[companion.machine]
+    for other in companions_of(machine, machines):
         found.update({f"{other.name}.{point}": other.unit_of(point) for point in other.measurements})
         found.update({f"{other.name}.{table}": None for table in other.tables})
     return found
 
 
 def check_criteria(
-    document: Document, criteria: Mapping[str, Criterion], machines: Mapping[str, MachineSettings]
+    document: Document,
+    criteria: Mapping[str, Criterion],
+    machines: Mapping[str, MachineSettings],
+    unclear: frozenset[str],
 ) -> list[Issue]:
-    """Criteria against what is measured: names, units, ``same_as``, and the columns of tables."""
+    """Criteria against what is measured: names, units, ``same_as``, and the columns of tables.
+
+    ``unclear`` are names that machines with mistakes of their own may measure: of these nothing more is known.
+    """
     issues: list[Issue] = []
     measured: dict[str, str | None] = {}
     tables: dict[str, dict[str, str | None]] = {}
@@ -251,21 +262,25 @@ def check_criteria(
         if not machine.records:
             continue
         measured.update(measured_by(machine, machines))
-        for other, prefix in [(machine, ""), *((machines[c.machine], f"{c.machine}.") for c in machine.companions)]:
+        for other, prefix in [(machine, ""), *((one, f"{one.name}.") for one in companions_of(machine, machines))]:
             for table, columns in other.tables.items():
                 tables[prefix + table] = {column: other.unit_of(point) for column, point in columns.items()}
-    for name, criterion in criteria.items():
+    known = [*measured, *sorted(unclear - measured.keys())]
+    written = document.node(("criteria",))
+    for name in written.entries if isinstance(written, MappingNode) else ():
         path: KeyPath = ("criteria", name)
-        if name not in measured:
+        if name not in known:
             issues.append(
                 issue_at(
                     document.place(path, key=True),
                     path,
                     "unknown criteria name: no machine measures it",
-                    expected=one_of(measured) if measured else None,
-                    hint=did_you_mean(name, measured) or _used_otherwise(name, machines),
+                    expected=one_of(known) if known else None,
+                    hint=did_you_mean(name, known) or _used_otherwise(name, machines),
                 )
             )
+        criterion = criteria.get(name)
+        if criterion is None or name not in measured:
             continue
         if criterion.each is not None:
             issues.extend(_check_each(document, path, criterion, tables.get(name)))
@@ -280,10 +295,10 @@ def check_criteria(
         other_name = criterion.same_as
         if other_name is not None:
             where = (*path, "same_as")
-            if other_name not in measured:
-                hint = did_you_mean(other_name, measured)
+            if other_name not in known:
+                hint = did_you_mean(other_name, known)
                 message = f'unknown measurement "{other_name}"'
-                issues.append(issue_at(document.place(where), where, message, expected=one_of(measured), hint=hint))
+                issues.append(issue_at(document.place(where), where, message, expected=one_of(known), hint=hint))
             elif other_name == name:
                 issues.append(issue_at(document.place(where), where, "every value is the same as itself"))
     return issues

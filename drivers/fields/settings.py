@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, StrictBool, StrictFloat, StrictInt, 
 from drivers.base import PointSettings, ProtocolSettings, Strict
 from drivers.fields.layout import BINARY_TYPES, BinaryType, ByteOrder, Layout, check_layout, item_names
 from drivers.fields.spelling import Encoding, Pattern, columns_of
+from drivers.kinds import UNKNOWN, Kind, Kinds, kinds_of
 
 Format = Literal["key_value", "fields", "whole", "regex", "fixed", "json", "binary"]
 Role = Literal["result", "part", "begin", "ignore", "empty"]
@@ -209,6 +210,20 @@ class FieldPoint(PointSettings):
     def is_scaled(self) -> bool:
         """True where the value is not the plain number."""
         return self.scale != 1 or self.offset != 0
+
+    @property
+    def kinds(self) -> Kinds:
+        """See PointSettings.kinds: what ``values``, ``bit`` or ``type`` say; several values may be a list."""
+        if self.values is not None:
+            single = kinds_of(*self.values.values())
+        elif self.bit is not None or self.type == "boolean":
+            single = frozenset({Kind.TRUTH})
+        elif self.type is None:
+            return UNKNOWN
+        else:
+            single = frozenset({Kind.TEXT if self.type in ("string", "bytes") else Kind.NUMBER})
+        several = self.take == "all" or self.path is not None or self.item is not None
+        return single | {Kind.LIST} if several else single
 
     @property
     def binary_type(self) -> BinaryType:

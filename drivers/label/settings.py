@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from contracts.duration import Duration
 from drivers.base import JOB_NAMES, PointSettings, ProtocolSettings, Strict
+from drivers.kinds import Kind, Kinds
 from drivers.label.zpl import misplaced_names
 from drivers.template import Template, names_in
 
@@ -103,6 +104,12 @@ class LabelPoint(PointSettings):
     """``printed``: the label was accepted and printed, and the printer is ready again. ``paper_out``, ``paused``,
     ``head_open``, ``ribbon_out``, ``label_waiting`` (printed, not yet taken off), ``labels_remaining``: of its host
     status. ``labels_printed``: its counter of labels. ``print_length``: its odometer, in cm."""
+
+    @property
+    def kinds(self) -> Kinds:
+        """See PointSettings.kinds."""
+        counted = ("labels_remaining", "labels_printed", "print_length")
+        return frozenset({Kind.NUMBER if self.status in counted else Kind.TRUTH})
 
     @model_validator(mode="after")
     def _unit_of_its_own(self) -> Self:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from drivers.base import PointSettings
+from drivers.kinds import Kind, Kinds, kinds_of
 from drivers.modbus.addresses import LAST_ADDRESS, Address
 from drivers.template import Template
 
@@ -222,6 +223,15 @@ class ModbusPoint(Register, PointSettings):
     def is_scaled(self) -> bool:
         """True where the value is not the plain number."""
         return self.scale != 1 or self.offset != 0
+
+    @property
+    def kinds(self) -> Kinds:
+        """See PointSettings.kinds."""
+        if self.is_truth:
+            return frozenset({Kind.TRUTH})
+        if self.values is not None:
+            return kinds_of(*self.values.values())
+        return frozenset({Kind.NUMBER if self.type in NUMBERS else Kind.TEXT})
 
     @property
     def is_whole(self) -> bool:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from contracts.duration import Duration
 from drivers.base import PointSettings, ProtocolSettings, Strict
 from drivers.handshake import FourPhase
+from drivers.kinds import UNKNOWN, Kind, Kinds
 from drivers.opcua.addresses import (
     BrowsePath,
     FieldPath,
@@ -38,6 +39,8 @@ NodeType = Literal[
     "bytestring",
     "localizedtext",
 ]
+_TEXTS = ("string", "datetime", "guid", "bytestring", "localizedtext")
+"""Types whose values a record holds as texts."""
 
 
 class DataTrigger(Strict):
@@ -118,6 +121,17 @@ class OpcUaPoint(PointSettings):
         if self.start is not None and self.browse_path is None:
             raise ValueError("start: only a browse_path begins somewhere")
         return self
+
+    @property
+    def kinds(self) -> Kinds:
+        """See PointSettings.kinds: what ``type`` says where it was written, and no part of the value is meant."""
+        if self.field is not None or self.enumeration == "name" or "type" not in self.model_fields_set:
+            return UNKNOWN
+        if self.array and self.text is None:
+            return frozenset({Kind.LIST})
+        if self.text is not None or self.type in _TEXTS:
+            return frozenset({Kind.TEXT, Kind.LIST})
+        return frozenset({Kind.TRUTH if self.type == "boolean" else Kind.NUMBER, Kind.LIST})
 
     @property
     def address(self) -> NodeAddress | None:

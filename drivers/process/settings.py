@@ -10,6 +10,7 @@ from contracts.duration import Duration
 from drivers.base import JOB_NAMES, PointSettings, ProtocolSettings, Strict
 from drivers.fields.examples import check_examples
 from drivers.fields.settings import FieldPoint, FieldSettings, KindSettings, MessageSettings
+from drivers.kinds import UNKNOWN, Kind, Kinds, kinds_of
 from drivers.template import Template, names_in
 
 RunFact = Literal[
@@ -91,6 +92,12 @@ class OutputPoint(FieldPoint):
     """The value for a tool that failed and did not print it. Without it such a record is an ERROR where the point is
     judged, for nobody knows the value."""
 
+    @property
+    def kinds(self) -> Kinds:
+        """See PointSettings.kinds: the value may be that of ``when_failed`` too."""
+        printed = super().kinds
+        return printed if printed == UNKNOWN or self.when_failed is None else printed | kinds_of(self.when_failed)
+
 
 class RunPoint(PointSettings):
     """A fact about the run itself."""
@@ -100,6 +107,13 @@ class RunPoint(PointSettings):
     ``attempts``, their number; ``duration`` of all, in s. ``attempt_verdicts`` (PASS, FAIL, ERROR),
     ``attempt_exit_codes`` (below 0: ended by that signal) and ``attempt_durations`` are lists, one value per attempt:
     the columns of a table."""
+
+    @property
+    def kinds(self) -> Kinds:
+        """See PointSettings.kinds."""
+        if self.run.startswith("attempt_"):
+            return frozenset({Kind.LIST})
+        return frozenset({Kind.TEXT if self.run in ("verdict", "output") else Kind.NUMBER})
 
     @model_validator(mode="after")
     def _unit_of_its_own(self) -> Self:
