@@ -3,6 +3,7 @@
 from base64 import b64encode
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from agent.cycles import Step
 from agent.parsing import Parsed
@@ -17,6 +18,9 @@ from contracts.criteria import (
     judge,
 )
 from contracts.record import Defect, Part, ProcessRecord
+
+_MOST_REASONS, _LONGEST_REASON = 5, 300
+"""What the log holds of one ERROR; the record has all of it."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,22 @@ def unjudged(cycle: Cycle, settings: StationSettings, software: str, problem: st
         raw=None if cycle.raw is None else b64encode(cycle.raw),
         software=software,
     )
+
+
+def told_of(record: ProcessRecord) -> dict[str, Any]:
+    """What the log says of a result: what it is, and of an ERROR why it could not be judged."""
+    told: dict[str, Any] = {
+        "outcome": record.outcome.value,
+        "serial_number": record.serial_number,
+        "cycle_key": record.cycle_key,
+    }
+    if record.outcome is Outcome.ERROR:
+        unjudged = [f"{one.name}: {one.reason}" for one in record.verdicts if one.verdict is Verdict.ERROR]
+        reasons = [*record.problems, *unjudged] or ["nothing of it has a criterion"]
+        told["reasons"] = [reason[:_LONGEST_REASON] for reason in reasons[:_MOST_REASONS]]
+        if len(reasons) > _MOST_REASONS:
+            told["more_reasons"] = len(reasons) - _MOST_REASONS
+    return told
 
 
 def _outcome(parsed: Parsed, judgement: Judgement, problems: list[str]) -> Outcome:

@@ -13,7 +13,7 @@ from agent.clock import CentralClock
 from agent.conditions import Conditions
 from agent.cycles import Cursor, CycleKey, Relation, Step, step
 from agent.faults import Faults
-from agent.judging import Cycle, criteria_for, judged, unjudged
+from agent.judging import Cycle, criteria_for, judged, told_of, unjudged
 from agent.machine_clock import machines_own_time
 from agent.outbox import Outbox
 from agent.parsing import cycle_key_of, parse
@@ -330,13 +330,7 @@ class Supervisor:
         can_wait = not self._without_handshake()
         seq = await self._keep(lambda: self._outbox.append(record, *cursors, can_wait=can_wait))
         self._kept()
-        self._log.info(
-            "result kept",
-            seq=seq,
-            outcome=record.outcome.value,
-            serial_number=record.serial_number,
-            cycle_key=record.cycle_key,
-        )
+        self._log.info("result kept", seq=seq, **told_of(record))
 
     async def _keep(self, work: Callable[[], Awaitable[Kept]]) -> Kept:
         """Until the disk takes it: a full disk stops acknowledging the machine and loses nothing."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.judging import Cycle, criteria_for, judged
+from agent.judging import Cycle, criteria_for, judged, told_of
 from agent.parsing import parse
 from agent.settings import StationSettings, load
 from contracts.criteria import CriteriaSet, Criterion, MachineVerdict, Outcome, Verdict
@@ -252,3 +252,24 @@ def test_numbers_written_as_text_are_compared_as_numbers() -> None:
         criteria = ours.model_copy(update={"criteria": {"tof_i2c": rule}})
         assert record_of(settings, "tester", {**GOOD, "tof_i2c": "2"}, criteria).outcome is Outcome.PASS
         assert record_of(settings, "tester", {**GOOD, "tof_i2c": "3"}, criteria).outcome is Outcome.FAIL
+
+
+def test_the_log_says_why_a_result_is_an_error_in_few_words(tester: StationSettings) -> None:
+    unread = PointValue(None, Quality.BAD, problem="sensor " + "x" * 1000)
+    told = told_of(record_of(tester, "tester", GOOD | {"tof_i2c": "yes", "temperature": unread, "judgement": 9}))
+
+    assert told["outcome"] == "ERROR"
+    assert told["reasons"][0] == "the machine's verdict (point judgement) is 9: neither pass nor fail"
+    assert told["reasons"][1].startswith("temperature: sensor xxx")
+    assert len(told["reasons"][1]) == 300
+    assert told["reasons"][2] == "tof_i2c: a text, a boolean is needed"
+
+
+def test_the_log_gives_no_reasons_where_a_result_was_judged(tester: StationSettings) -> None:
+    assert "reasons" not in told_of(record_of(tester, "tester", GOOD | {"temperature": 99.0}))
+
+
+def test_the_log_says_that_nothing_was_judged(tester: StationSettings) -> None:
+    nothing = CriteriaSet(process=tester.station.process, revision="1", criteria={})
+
+    assert told_of(record_of(tester, "tester", GOOD, nothing))["reasons"] == ["nothing of it has a criterion"]
