@@ -16,6 +16,7 @@ from contracts.criteria import (
     Outcome,
     Verdict,
     judge,
+    subjects,
 )
 from contracts.record import Defect, Part, ProcessRecord
 
@@ -52,14 +53,19 @@ def criteria_for(machine: MachineSettings, settings: StationSettings, criteria: 
     """The criteria a machine's record is judged by, under their own revision.
 
     Those of its own measurements and of its companions', and those no machine of the station measures: they are
-    missing, and make an ERROR. What only another machine measures is judged in that machine's record.
+    missing, and make an ERROR. What only another machine measures is judged in that machine's record; a formula in
+    the record of a machine that has a part in it.
     """
     own = _measured(machine, settings)
     others: set[str] = set()
     for other in settings.machines.values():
         others |= _measured(other, settings)
     elsewhere = others - own
-    kept = {name: criterion for name, criterion in criteria.criteria.items() if name not in elsewhere}
+    kept = {
+        name: criterion
+        for name, criterion in criteria.criteria.items()
+        if not elsewhere.issuperset(subjects(name, criterion))
+    }
     return criteria.model_copy(update={"criteria": kept})
 
 

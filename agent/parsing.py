@@ -17,7 +17,7 @@ from agent.cycles import CycleKey
 from agent.machine_clock import cannot_be_right
 from agent.settings.machine import MachineSettings, PointEquals, SettingScalar
 from contracts.base import LotNumber, SerialNumber
-from contracts.criteria import CriteriaSet, Criterion, MachineVerdict
+from contracts.criteria import CriteriaSet, Criterion, MachineVerdict, fits
 from contracts.identity import lot_of_serial, lot_parts
 from contracts.measurement import Measurement, Quality, Row, Value
 from contracts.processes import BY_CODE
@@ -205,7 +205,7 @@ def _measurement(
         original = value
         if quantity is None:
             value, problem = None, f"{original!r} is not a number"
-        elif quantity[1] is not None and unit is not None and quantity[1] != unit:
+        elif quantity[1] is not None and unit is not None and not fits(quantity[1], unit):
             value, problem = None, f"{original!r} is not in {unit}"
         else:
             value, unit = quantity[0], quantity[1] or unit
@@ -231,8 +231,10 @@ def _wants_number(unit: str | None, criterion: Criterion | None) -> bool:
         return True
     if criterion is None:
         return False
-    limits = (criterion.nominal, criterion.lower, criterion.upper, criterion.equals, *(criterion.one_of or ()))
-    return any(isinstance(limit, int | float) and not isinstance(limit, bool) for limit in limits)
+    limits = (criterion.equals, *(criterion.one_of or ()))
+    return criterion.span is not None or any(
+        isinstance(limit, int | float) and not isinstance(limit, bool) for limit in limits
+    )
 
 
 def _table(

@@ -15,6 +15,7 @@ from agent.settings.issues import Issue, KeyPath, did_you_mean, issue_at, one_of
 from agent.settings.scalars import plain_scalar
 from agent.settings.shapes import below, keys_of
 from contracts import base
+from contracts.criteria import numbers
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -61,6 +62,7 @@ _FORMS = {
     base.Name: "a name of letters, digits, _ - . that begins with a letter",
     base.StationId: "a name of letters, digits, _ - (at most 32)",
     base.ProcessCode: "a process code such as P03_SENSOR_INSPECTION",
+    numbers.Percent: "a number, or a percentage such as 5%",
     base.DefectCode: "a defect code of capitals, digits and _ such as SENSOR_TEMP_FAIL",
 }
 _FORM_OF_PATTERN = {cast(Any, get_args(form)[1]).pattern: text for form, text in _FORMS.items()}

@@ -60,7 +60,10 @@ def check_rules(
             yield from _never(document, (*path, "equals"), name, kinds)
         for place in range(len(criterion.one_of or ())):
             yield from _never(document, (*path, "one_of", place), name, kinds)
-        for key, wanted in (("nominal", _NUMBER), ("lower", _NUMBER), ("upper", _NUMBER), ("pattern", _TEXT)):
+        for key, wanted in (
+            *((key, _NUMBER) for key in ("nominal", "lower", "upper", "above", "below")),
+            ("pattern", _TEXT),
+        ):
             if getattr(criterion, key) is not None and not kinds & wanted:
                 where = (*path, key)
                 message = f'a rule for {_told(wanted)}, and "{name}" is {_told(kinds)}'

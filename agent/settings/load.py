@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from agent.settings.criteria import check_criteria, read_criteria
 from agent.settings.document import Document, MappingNode, ScalarNode
 from agent.settings.explain import described, validated
 from agent.settings.issues import Issue, KeyPath, SettingsError, closest, did_you_mean, issue_at, one_of
@@ -13,14 +14,12 @@ from agent.settings.overrides import apply_overrides
 from agent.settings.reading import read_document
 from agent.settings.references import (
     check_companions,
-    check_criteria,
     check_jobs,
     check_points,
     check_ports,
     point_references,
 )
 from agent.settings.station import StationKeys, StationSettings
-from contracts.criteria import Criterion
 from drivers.base import ProtocolSettings
 from drivers.registry import protocols
 
@@ -56,7 +55,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StationSettings:
             issues.append(issue_at(place, (key,), "unknown key", expected=one_of(_STATION_KEYS), hint=hint))
     station = validated(StationKeys, document, (), issues, StationKeys.model_fields)
     machines = _machines(document, issues)
-    criteria = _criteria(document, issues)
+    criteria = read_criteria(document, issues)
     companions = check_companions(document, {name: keys for name, (keys, _) in machines.items() if keys is not None})
     issues.extend(companions)
     complete = {name: machine for name, (_, machine) in machines.items() if machine is not None}
@@ -221,24 +220,6 @@ def _unclear(document: Document, machines: Mapping[str, MachineKeys | None]) -> 
         names = [*names, *(tables.entries if isinstance(tables, MappingNode) else ())]
         found |= {prefix + one for one in names for prefix in ("", f"{name}.")}
     return frozenset(found)
-
-
-def _criteria(document: Document, issues: list[Issue]) -> dict[str, Criterion]:
-    node = document.root.get("criteria")
-    if node is None or (isinstance(node, ScalarNode) and node.value is None):
-        return {}
-    path: KeyPath = ("criteria",)
-    if not isinstance(node, MappingNode):
-        place = document.place(path)
-        expected = "criteria by measurement"
-        issues.append(issue_at(place, path, "wrong type", expected=expected, found=described(node)))
-        return {}
-    found: dict[str, Criterion] = {}
-    for name in node.entries:
-        criterion = validated(Criterion, document, (*path, name), issues)
-        if criterion is not None:
-            found[name] = criterion
-    return found
 
 
 def _without_echoes(issues: list[Issue], document: Document) -> list[Issue]:

@@ -8,7 +8,6 @@ from agent.settings.document import Document, MappingNode, ScalarNode
 from agent.settings.issues import Issue, KeyPath, did_you_mean, issue_at, one_of
 from agent.settings.machine import MachineKeys, MachineSettings
 from contracts.base import Name
-from contracts.criteria import Criterion
 from drivers.base import ProtocolSettings, SharedLine
 from drivers.template import names_in
 
@@ -243,93 +242,3 @@ def measured_by(machine: MachineSettings, machines: Mapping[str, MachineSettings
         found.update({f"{other.name}.{point}": other.unit_of(point) for point in other.measurements})
         found.update({f"{other.name}.{table}": None for table in other.tables})
     return found
-
-
-def check_criteria(
-    document: Document,
-    criteria: Mapping[str, Criterion],
-    machines: Mapping[str, MachineSettings],
-    unclear: frozenset[str],
-) -> list[Issue]:
-    """Criteria against what is measured: names, units, ``same_as``, and the columns of tables.
-
-    ``unclear`` are names that machines with mistakes of their own may measure: of these nothing more is known.
-    """
-    issues: list[Issue] = []
-    measured: dict[str, str | None] = {}
-    tables: dict[str, dict[str, str | None]] = {}
-    for machine in machines.values():
-        if not machine.records:
-            continue
-        measured.update(measured_by(machine, machines))
-        for other, prefix in [(machine, ""), *((one, f"{one.name}.") for one in companions_of(machine, machines))]:
-            for table, columns in other.tables.items():
-                tables[prefix + table] = {column: other.unit_of(point) for column, point in columns.items()}
-    known = [*measured, *sorted(unclear - measured.keys())]
-    written = document.node(("criteria",))
-    for name in written.entries if isinstance(written, MappingNode) else ():
-        path: KeyPath = ("criteria", name)
-        if name not in known:
-            issues.append(
-                issue_at(
-                    document.place(path, key=True),
-                    path,
-                    "unknown criteria name: no machine measures it",
-                    expected=one_of(known) if known else None,
-                    hint=did_you_mean(name, known) or _used_otherwise(name, machines),
-                )
-            )
-        criterion = criteria.get(name)
-        if criterion is None or name not in measured:
-            continue
-        if criterion.each is not None:
-            issues.extend(_check_each(document, path, criterion, tables.get(name)))
-            continue
-        if name in tables:
-            issues.append(issue_at(document.place(path), path, "a table takes the rule each"))
-        elif criterion.unit != measured[name]:
-            where = (*path, "unit")
-            found = criterion.unit or "no unit"
-            message = f'unit is not that of point "{name}"'
-            issues.append(issue_at(document.place(where), where, message, expected=measured[name], found=found))
-        other_name = criterion.same_as
-        if other_name is not None:
-            where = (*path, "same_as")
-            if other_name not in known:
-                hint = did_you_mean(other_name, known)
-                message = f'unknown measurement "{other_name}"'
-                issues.append(issue_at(document.place(where), where, message, expected=one_of(known), hint=hint))
-            elif other_name == name:
-                issues.append(issue_at(document.place(where), where, "every value is the same as itself"))
-    return issues
-
-
-def _used_otherwise(name: str, machines: Mapping[str, MachineSettings]) -> str | None:
-    """A hint for a point that exists, and is no measurement because it has another use."""
-    for machine in machines.values():
-        if machine.records and name in machine.protocol_settings.points:
-            return f'point "{name}" has another use; list it in machines.{machine.name}.measurements to judge it too'
-    return None
-
-
-def _check_each(
-    document: Document, path: KeyPath, criterion: Criterion, columns: Mapping[str, str | None] | None
-) -> list[Issue]:
-    if columns is None:
-        return [issue_at(document.place((*path, "each")), (*path, "each"), "the rule each is for a table")]
-    assert criterion.each is not None
-    issues: list[Issue] = []
-    for key in ("column", "target", "tolerance"):
-        column = getattr(criterion.each, key)
-        if isinstance(column, str) and column not in columns:
-            where = (*path, "each", key)
-            hint = did_you_mean(column, columns)
-            message = f'unknown column "{column}"'
-            issues.append(issue_at(document.place(where), where, message, expected=one_of(columns), hint=hint))
-    unit = columns.get(criterion.each.column)
-    if criterion.each.column in columns and criterion.unit != unit:
-        where = (*path, "unit")
-        message = f'unit is not that of column "{criterion.each.column}"'
-        found = criterion.unit or "no unit"
-        issues.append(issue_at(document.place(where), where, message, expected=unit or "no unit", found=found))
-    return issues

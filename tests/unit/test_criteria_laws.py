@@ -1,11 +1,10 @@
 """Never PASS by accident (law 5), and a verdict can be repeated (law 6): judge() against an oracle of its own.
 
-The oracle knows numbers as fractions: exact, and by other arithmetic than the decimals of the code.
+The oracle (tests/support/criteria_oracle.py) knows numbers as fractions, and units by a table of its own.
 """
 
 import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fractions import Fraction
 
 from hypothesis import example, given
@@ -19,89 +18,15 @@ from contracts.criteria import (
     Outcome,
     Table,
     Verdict,
+    Warn,
     judge,
 )
 from contracts.measurement import Measurement, Quality, Scalar, Value
+from tests.support import criteria_oracle
+from tests.support.criteria_oracle import exact
 
 PROCESS = "P03_SENSOR_INSPECTION"
 NAMES = ["a", "b", "c"]
-
-# -- the oracle ------------------------------------------------------------------------------------------------------
-
-
-def exact(value: object) -> Fraction | None:
-    """The number a person reads: the shortest text of a float, as a fraction; None for what is no finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if isinstance(value, float) and repr(value) in ("nan", "inf", "-inf"):
-        return None
-    return Fraction(value) if isinstance(value, int) else Fraction(repr(value))
-
-
-def may_pass(measured: Sequence[Measurement], name: str, criterion: Criterion) -> bool | None:
-    """True: has to PASS, False: has to FAIL, None: cannot be judged."""
-    found = usable(measured, name)
-    if found is None or (criterion.each is None and found.unit != criterion.unit):
-        return None
-    value = found.value
-    if criterion.nominal is not None:
-        nominal, tolerance, number = exact(criterion.nominal), exact(criterion.tolerance), exact(value)
-        assert nominal is not None
-        assert tolerance is not None
-        return None if number is None else -tolerance <= number - nominal <= tolerance
-    if criterion.lower is not None or criterion.upper is not None:
-        number = exact(value)
-        if number is None:
-            return None
-        lower, upper = exact(criterion.lower), exact(criterion.upper)
-        return not ((lower is not None and number < lower) or (upper is not None and number > upper))
-    if criterion.pattern is not None:
-        return bool(re.fullmatch(criterion.pattern, value)) if isinstance(value, str) else None
-    if criterion.same_as is not None:
-        other = usable(measured, criterion.same_as)
-        if other is None or other.unit != found.unit or isinstance(other.value, list):
-            return None
-        return among(value, [other.value])
-    if criterion.each is not None:
-        return each_row(value, criterion.each)
-    return among(value, [criterion.equals] if criterion.equals is not None else list(criterion.one_of or ()))
-
-
-def usable(measured: Sequence[Measurement], name: str) -> Measurement | None:
-    """The one measurement of this name that may be judged."""
-    same_name = [m for m in measured if m.name == name]
-    if len(same_name) != 1 or same_name[0].value is None or same_name[0].problem is not None:
-        return None
-    return same_name[0] if same_name[0].quality is Quality.GOOD else None
-
-
-def among(value: object, allowed: Sequence[object]) -> bool | None:
-    """Whether the value is one of these: numbers among numbers, texts among texts, booleans among booleans."""
-    if isinstance(value, bool | str):
-        alike = [other for other in allowed if type(other) is type(value)]
-        return value in alike if alike else None
-    number = exact(value)
-    numbers = [exact(other) for other in allowed if exact(other) is not None]
-    return None if number is None or not numbers else number in numbers
-
-
-def each_row(value: object, rule: Table) -> bool | None:
-    """Whether every row is within its own tolerance; None where one row cannot be judged, or there are too few."""
-    if not isinstance(value, list) or len(value) < rule.at_least:
-        return None
-    right = True
-    for row in value:
-        if not isinstance(row, dict):
-            return None
-        tolerance = exact(row.get(rule.tolerance)) if isinstance(rule.tolerance, str) else exact(rule.tolerance)
-        measured, target = exact(row.get(rule.column)), exact(row.get(rule.target))
-        if measured is None or target is None or tolerance is None or tolerance < 0:
-            return None
-        right = right and -tolerance <= measured - target <= tolerance
-    return right
-
-
-EXPECTED = {True: Verdict.PASS, False: Verdict.FAIL, None: Verdict.ERROR}
 
 # -- what may come ---------------------------------------------------------------------------------------------------
 
@@ -115,7 +40,7 @@ numbers = st.one_of(
 positive = st.one_of(tame.map(abs), st.floats(0, allow_infinity=False), st.integers(0, 10**40))
 texts = st.sampled_from(["", "A", "B", "OK", "60", "1", "true", "v1.2.3", "a\n"])
 scalars = st.one_of(numbers, st.booleans(), texts)
-units = st.sampled_from([None, None, "degC"])
+units = st.sampled_from([None, None, None, "degC", "degF", "K", "mm"])
 defects = st.sampled_from([None, "SENSOR_TEMP_FAIL"])
 rows = st.dictionaries(st.sampled_from(["m", "t", "tol"]), st.one_of(scalars, tame, st.none()), max_size=3)
 tables = st.lists(rows, max_size=3)
@@ -124,8 +49,35 @@ values: st.SearchStrategy[Value | None] = st.one_of(
     scalars, tables, full_tables, st.lists(scalars, min_size=1, max_size=2), st.none()
 )
 ranges = st.tuples(numbers, numbers).map(lambda pair: sorted(pair, key=lambda number: exact(number) or 0))
+percentages = st.sampled_from(["0%", "1%", "5%", "12.5%", "100%", "200%"])
+formulas = st.sampled_from(
+    ["a - b", "a + b * 2", "(a + b) / 2", "a / b", "-a", "abs(a - b)", "max(a, b, c)", "a * b / c"]
+)
+comparisons = st.sampled_from(["a < b", "a <= b", "a + b > c", "a == b", "a - b != c", "a >= 60"])
 rules = st.one_of(
     st.builds(lambda nominal, tolerance: {"nominal": nominal, "tolerance": tolerance}, numbers, positive),
+    st.builds(
+        lambda nominal, tolerance: {"nominal": nominal, "tolerance": tolerance}, numbers.filter(bool), percentages
+    ),
+    st.builds(
+        lambda nominal, inner, outer: {
+            "nominal": nominal,
+            "tolerance": inner + outer,
+            "warn": Warn(tolerance=inner),
+        },
+        st.integers(-100, 100),
+        st.integers(0, 5),
+        st.integers(1, 5),
+    ),
+    ranges.filter(lambda pair: exact(pair[0]) != exact(pair[1])).map(lambda pair: {"above": pair[0], "upper": pair[1]}),
+    numbers.map(lambda number: {"above": number}),
+    numbers.map(lambda number: {"below": number}),
+    tame.map(lambda number: {"lower": number, "warn": Warn(above=number)}),
+    st.builds(lambda whole, decimals: {"equals": whole, "decimals": decimals}, st.integers(-70, 70), st.integers(0, 3)),
+    st.just({"present": True}),
+    formulas.map(lambda text: {"formula": text, "lower": -1, "upper": 61}),
+    formulas.map(lambda text: {"formula": text, "one_of": (0, 1, 60)}),
+    comparisons.map(lambda text: {"holds": text}),
     ranges.map(lambda pair: {"lower": pair[0], "upper": pair[1]}),
     numbers.map(lambda number: {"lower": number}),
     numbers.map(lambda number: {"upper": number}),
@@ -134,10 +86,24 @@ rules = st.one_of(
     st.sampled_from([r"[AB]", r"OK", r"v\d+\.\d+\.\d+", r".*"]).map(lambda pattern: {"pattern": pattern}),
     st.sampled_from(NAMES).map(lambda other: {"same_as": other}),
     st.builds(
-        lambda tolerance, least: {"each": Table(column="m", target="t", tolerance=tolerance, at_least=least)},
-        st.one_of(st.just("tol"), positive),
+        lambda tolerance, least, passing: {
+            "each": Table(column="m", target="t", tolerance=tolerance, at_least=least, passing=passing and least)
+        },
+        st.one_of(st.just("tol"), positive, percentages),
         st.integers(1, 3),
+        st.booleans().map(lambda some: some or None),
     ),
+    st.sampled_from(
+        [
+            Table(column="m", lower="t", upper=61),
+            Table(column="m", lower=0),
+            Table(column="m", equals=1, at_least=2, passing=1),
+            Table(equals="A"),
+            Table(target=60, tolerance=1),
+            Table(target=60, tolerance="1%", at_least=2, passing=1),
+            Table(lower=0, upper=60.5),
+        ]
+    ).map(lambda rule: {"each": rule}),
 )
 criteria = st.builds(lambda rule, unit, defect: Criterion(**rule, unit=unit, defect=defect), rules, units, defects)
 measurements = st.builds(
@@ -159,8 +125,12 @@ def criteria_set(rules: dict[str, Criterion]) -> CriteriaSet:
     return CriteriaSet(process=PROCESS, revision="r1", criteria=rules)
 
 
-def a(value: Value) -> Measurement:
-    return Measurement(name="a", value=value)
+def a(value: Value, unit: str | None = None) -> Measurement:
+    return Measurement(name="a", value=value, unit=unit)
+
+
+def b(value: Value) -> Measurement:
+    return Measurement(name="b", value=value)
 
 
 # -- the laws --------------------------------------------------------------------------------------------------------
@@ -181,12 +151,15 @@ def a(value: Value) -> Measurement:
     {"a": Criterion(each=Table(column="m", target="t", tolerance="tol"))},
     None,
 )
+@example([a(10**401), b(1)], {"c": Criterion(formula="a / b", lower=0)}, None)
+@example([a(1), b(0.0)], {"c": Criterion(formula="a / b", lower=0)}, None)
+@example([a(0.061, "m")], {"a": Criterion(nominal=60, tolerance=1, unit="mm")}, None)
 @example([a(1), Measurement(name="b", value=1), Measurement(name="b", value=2)], {"a": Criterion(same_as="b")}, None)
 def test_every_verdict_is_the_oracles(
     measured: list[Measurement], rules: dict[str, Criterion], said: MachineVerdict | None
 ) -> None:
     judgement = judge(measured, criteria_set(rules), said)
-    expected = {name: EXPECTED[may_pass(measured, name, rule)] for name, rule in rules.items()}
+    expected = {name: criteria_oracle.verdict(measured, name, rule) for name, rule in rules.items()}
     expected |= {m.name: Verdict.NOT_JUDGED for m in measured if m.name not in rules}
     assert {v.name: v.verdict for v in judgement.verdicts} == expected
     assert len(judgement.verdicts) == len(expected)
