@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from central.store import Arrival, Store
+from contracts.envelope import Birth
+from contracts.errors import SetupError
 from contracts.facts import AnyDecision, HoldPlaced, HoldReleased, LotClosed, LotCreated, ReworkAuthorised, UnitScrapped
 from contracts.permit import PermitRecord, StationRecord
 from contracts.processes import PROCESSES
@@ -73,12 +75,15 @@ facts = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 6), contents), min_
 
 
 def _same_rows(urls: tuple[str, str], given_facts: list[tuple[int, int, dict[str, Any]]], data: st.DataObject) -> None:
-    """Also where two contents claim one number, and where something unreadable lies between."""
+    """Also where two contents claim one number, something unreadable lies between, or a station writes in another's
+    stream; and whatever stations and administrators say meanwhile."""
     sent = [
         delivery([(seq, _record(station, values))], stream_id=f"{station:032x}", station=f"P0{station}-A")
         for station, seq, values in given_facts
     ]
     sent.append(delivery([], rejected=[reject(b"torn", first=9)], stream_id=f"{1:032x}", station="P01-A"))
+    if data.draw(st.booleans(), label="foreign"):
+        sent.append(delivery([(3, _record(2, given_facts[0][2]))], stream_id=f"{1:032x}", station="P02-A"))
     shuffled = data.draw(st.permutations(sent + sent[: data.draw(st.integers(0, len(sent)))]))
     sizes = data.draw(st.lists(st.integers(1, 5), min_size=len(shuffled), max_size=len(shuffled)))
     with opened(urls[0]) as straight, opened(urls[1]) as mixed:
@@ -87,7 +92,25 @@ def _same_rows(urls: tuple[str, str], given_facts: list[tuple[int, int, dict[str
             mixed.ingest([claim])
         for batch in _batches(shuffled, sizes):
             mixed.ingest(batch)
+            said = data.draw(st.sampled_from(["nothing", "nothing", "birth", "will", "ask", "open"]), label="said")
+            _talk(mixed, said, data.draw(st.sampled_from("ab"), label="by"))
         assert mixed.canonical_rows() == straight.canonical_rows()
+
+
+def _talk(store: Store, said: str, by: str) -> None:
+    """What moves ledgers, and may move nothing that the records determine. ``by`` one process or another."""
+    match said:
+        case "birth" | "will":
+            birth = Birth(
+                site="gimcheon", line="KR01", station="P01-A", online=said == "birth", instance=by * 32, last_seq=3,
+                stream_id=f"{1:032x}", oldest_available=1, host="pc", software="0", at=MORNING,
+            )  # fmt: skip
+            store.register_birth(birth)
+        case "ask":
+            with suppress(SetupError):  # nothing has arrived yet
+                store.ask_again("P01-A")
+        case "open":
+            store.begin_generation()
 
 
 @pytest.fixture(scope="session")
