@@ -1,9 +1,11 @@
 """A message as it came -> what is right in itself and what is not. Pure; a batch is accepted record by record.
 
-A value of another type is wrong, also where it could be converted: ``true`` is no cycle number 1.
+A value of another type is wrong, also where it could be converted: ``true`` is no cycle number 1. So is an object with
+a key twice: a parser would believe one of the two values, and nobody has said which.
 """
 
 import json
+from collections import Counter
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,10 +20,11 @@ from contracts.envelope import (
     Birth,
     RecordsHeader,
     RecordsMessage,
+    encode_records,
 )
 from contracts.identity import lot_parts
 from contracts.permit import PermitRecord, StationRecord
-from contracts.record import ProcessRecord, digest
+from contracts.record import ProcessRecord, canonical, digest, digest_of
 from contracts.topics import StationTopics
 from messaging.session import Message
 
@@ -42,12 +45,16 @@ def validate(message: Message, topics: StationTopics) -> Arrival:
         return _refuse(message, topics, reason)
     if "v" not in whole.model_fields_set or any(_impossible(item.record, topics) for item in whole.records):
         return _piecewise(message, topics)
+    bodies = [(item.seq, canonical(item.record)) for item in whole.records]
+    # What an agent of ours sends is this to the byte, and has no key twice; anything else is read once more.
+    if message.payload != encode_records(whole, bodies) and _doubt(message.payload) is not None:
+        return _piecewise(message, topics)
     return Arrival(
         whole.stream_id,
         topics.site,
         topics.line,
         topics.station,
-        [(item.seq, item.record, digest(item.record)) for item in whole.records],
+        [(item.seq, item.record, digest_of(body)) for item, (_, body) in zip(whole.records, bodies, strict=True)],
         instance=whole.instance,
         last_seq=whole.last_seq,
     )
@@ -62,6 +69,8 @@ def validate_birth(message: Message, topics: StationTopics) -> Birth | Arrival:
         birth = Birth.model_validate_json(message.payload, strict=True)
     except ValidationError as error:
         return _kept_whole(message, topics, f"birth: {_told(error)}")
+    if (doubt := _doubt(message.payload)) is not None:
+        return _kept_whole(message, topics, f"birth: {doubt}")
     if (birth.site, birth.line, birth.station) != (topics.site, topics.line, topics.station):
         reason = f"birth of {birth.site}/{birth.line}/{birth.station} on the topic of another station"
         return _kept_whole(message, topics, reason)
@@ -81,7 +90,7 @@ def _kept_whole(message: Message, topics: StationTopics, reason: str) -> Arrival
 def _piecewise(message: Message, topics: StationTopics) -> Arrival:
     """The slow way, for a message with something wrong in it: header first, then each record by itself."""
     try:
-        content = json.loads(message.payload)
+        content = _read(message.payload)
     except (ValueError, RecursionError) as error:
         return _refuse(message, topics, f"not JSON: {error}")
     if not isinstance(content, dict):
@@ -89,6 +98,8 @@ def _piecewise(message: Message, topics: StationTopics) -> Arrival:
     if content.get("v") != 1:
         return _refuse(message, topics, f"unknown version {content.get('v')!r}"[:200])
     items = content.pop("records", None)
+    if (twice := _given_twice(content)) is not None:
+        return _refuse(message, topics, f"envelope: {twice}")
     try:
         header = RecordsHeader.model_validate_json(json.dumps(content), strict=True)
     except (ValidationError, ValueError) as error:
@@ -110,9 +121,9 @@ def _piecewise(message: Message, topics: StationTopics) -> Arrival:
                 continue
             outcome = "seq given twice in one message"
         seq_of_it = _seq_or_none(item)
-        rejected.append(
-            Rejected(message.topic, header.stream_id, seq_of_it, seq_of_it, outcome, json.dumps(item).encode("utf-8"))
-        )
+        # An object with a key twice cannot be written again as it came: the message it came in is kept.
+        whole = message.payload if _given_twice(item) is not None else json.dumps(item).encode("utf-8")
+        rejected.append(Rejected(message.topic, header.stream_id, seq_of_it, seq_of_it, outcome, whole))
     return Arrival(
         header.stream_id,
         topics.site,
@@ -129,6 +140,8 @@ def _one(item: Any, topics: StationTopics) -> tuple[int, StationRecord] | str:
     """A record of a message, or what is wrong with it."""
     if not isinstance(item, dict) or set(item) != {"seq", "record"}:
         return "a record is an object with seq and record"
+    if (twice := _given_twice(item)) is not None:
+        return f"record: {twice}"
     seq = _seq_or_none(item)
     if seq is None:
         return f"seq {item['seq']!r} is not a number from 1"[:200]
@@ -139,6 +152,40 @@ def _one(item: Any, topics: StationTopics) -> tuple[int, StationRecord] | str:
     except (ValidationError, ValueError) as error:
         return f"record: {_told(error)}"
     return _impossible(record, topics) or (seq, record)
+
+
+class _Doubtful(dict[str, Any]):
+    """A JSON object with a key twice; it holds the last value of each."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else _Doubtful(pairs)
+
+
+def _read(payload: bytes) -> Any:
+    """The JSON in which ``_given_twice`` finds what stands twice. Raises ValueError, RecursionError."""
+    return json.loads(payload, object_pairs_hook=_object)
+
+
+def _doubt(payload: bytes) -> str | None:
+    """Why JSON that fits its schema cannot be believed all the same."""
+    try:
+        return _given_twice(_read(payload))
+    except (ValueError, RecursionError) as error:
+        return f"not JSON: {error}"[:200]
+
+
+def _given_twice(content: Any) -> str | None:
+    """Which key stands twice in an object, somewhere inside; None where none does."""
+    if isinstance(content, _Doubtful):
+        return f"the key {content.twice!r} is given twice"[:200]
+    inside = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+    return next((found for found in map(_given_twice, inside) if found is not None), None)
 
 
 def _impossible(record: StationRecord, topics: StationTopics) -> str | None:

@@ -2,9 +2,17 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 
 class Contract(BaseModel):
@@ -27,6 +35,16 @@ def _compiles(pattern: str) -> str:
         raise ValueError(f"not a regular expression: {error}") from error
     return pattern
 
+
+def _whole_number(version: object) -> object:
+    """``true`` and ``1.0`` equal 1 in Python, and are not the number of a version."""
+    if type(version) is not int:
+        raise ValueError(f"{version!r} is not the number of a version")
+    return version
+
+
+MessageVersion = Annotated[Literal[1], BeforeValidator(_whole_number)]
+"""The form of a message. Another one is another number."""
 
 RegularExpression = Annotated[str, AfterValidator(_compiles)]
 """A pattern in Python's own notation."""

@@ -2,11 +2,11 @@
 published retained whenever the LOT changes, and kept on every station."""
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field
 
-from contracts.base import Contract, Count, LotNumber, SerialNumber, UtcTime
+from contracts.base import Contract, Count, LotNumber, MessageVersion, SerialNumber, UtcTime
 from contracts.criteria import Outcome
 from contracts.route_model import Hold, LotState, LotStatus, UnitState, UnitStatus
 
@@ -70,7 +70,7 @@ class RouteDigest(Contract):
     """Published retained to ``f2x/v1/route/{lot}``. ``revision`` rises with every change while ``epoch``, central's
     database, is the same. ``created`` is False of a LOT that records name and nobody has opened."""
 
-    v: Literal[1] = 1
+    v: MessageVersion = 1
     lot_number: LotNumber
     epoch: str
     revision: Count

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from contracts.base import Contract, Count, InstanceId, Seq, StationId, StreamId, UtcTime
+from contracts.base import Contract, Count, InstanceId, MessageVersion, Seq, StationId, StreamId, UtcTime
 from contracts.permit import StationRecord
 
 VERSION = 1
@@ -31,7 +31,7 @@ class RecordsHeader(Contract):
     knows how far behind it is.
     """
 
-    v: Literal[1] = 1
+    v: MessageVersion = 1
     site: StationId
     line: StationId
     station: StationId
@@ -39,6 +39,10 @@ class RecordsHeader(Contract):
     sent_at: UtcTime
     instance: InstanceId | None = None
     last_seq: Count | None = None
+
+    def header(self) -> bytes:
+        """These fields alone, in the bytes that open a message."""
+        return self.model_dump_json(include=set(RecordsHeader.model_fields)).encode()
 
 
 class RecordsMessage(RecordsHeader):
@@ -98,7 +102,7 @@ class Commit(Contract):
     this was said in answer to: the station measures its clock by it. ``contents`` answers a birth that asks for them.
     """
 
-    v: Literal[1] = 1
+    v: MessageVersion = 1
     stream_id: StreamId
     epoch: str
     committed_seq: Count
@@ -164,7 +168,7 @@ class Birth(Contract):
     the station asks what central holds from this number on, to tell its own from the other's.
     """
 
-    v: Literal[1] = 1
+    v: MessageVersion = 1
     site: StationId
     line: StationId
     station: StationId
@@ -201,4 +205,4 @@ def ranges_of(seqs: Sequence[int]) -> tuple[Range, ...]:
 def encode_records(header: RecordsHeader, rows: Sequence[tuple[int, bytes]]) -> bytes:
     """A RecordsMessage in bytes, from records that are in canonical bytes already (no second serialisation)."""
     records = b",".join(b'{"seq":%d,"record":%s}' % row for row in rows)
-    return header.model_dump_json().encode()[:-1] + b',"records":[' + records + b"]}"
+    return header.header()[:-1] + b',"records":[' + records + b"]}"

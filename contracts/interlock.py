@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from contracts.base import Contract, LotNumber, Name, ProcessCode, SerialNumber, StationId, UtcTime
+from contracts.base import Contract, LotNumber, MessageVersion, Name, ProcessCode, SerialNumber, StationId, UtcTime
 from contracts.criteria import CriteriaRevision
 from contracts.permit import PermitNumber, RequestId
 from contracts.refusals import Refusal, RefusalCode
@@ -20,7 +20,7 @@ MAX_NUMBERS = 100
 class Question(Contract):
     """What every question carries: who asks, and when by the station's clock."""
 
-    v: Literal[1] = 1
+    v: MessageVersion = 1
     site: StationId
     line: StationId
     station: StationId
@@ -63,7 +63,7 @@ class PermitAnswer(Contract):
     its product model wants. ``lease_seconds``: how long no other station is given a permit for this unit.
     """
 
-    v: Literal[1] = 1
+    v: MessageVersion = 1
     kind: Literal["permit"] = "permit"
     request_id: RequestId
     serial_number: SerialNumber
@@ -90,7 +90,7 @@ class PermitAnswer(Contract):
 class NumbersAnswer(Contract):
     """A block of numbers that nobody else is given; or none, with the cause."""
 
-    v: Literal[1] = 1
+    v: MessageVersion = 1
     kind: Literal["numbers"] = "numbers"
     request_id: RequestId
     lot_number: LotNumber

@@ -114,6 +114,32 @@ class ProcessRecord(Contract):
             raise ValueError("rework is given exactly when the outcome is REWORK")
         return self
 
+    @model_validator(mode="after")
+    def _never_a_pass_by_accident(self) -> Self:
+        """A PASS carries its proof, as judge() gives it; a record that says PASS and shows otherwise is no record.
+
+        Golden samples, reject labels and work by hand are judged by criteria as every result is.
+        """
+        if self.outcome is Outcome.PASS and (reason := self._unproved()) is not None:
+            raise ValueError(f"outcome PASS, but {reason}")
+        return self
+
+    def _unproved(self) -> str | None:
+        if self.criteria_revision is None or self.judge_version is None:
+            return "criteria_revision and judge_version do not say what it was judged by"
+        if self.machine_verdict is MachineVerdict.FAIL:
+            return "the machine's own verdict is FAIL"
+        if self.problems:
+            return f"there is a problem: {self.problems[0]}"
+        measured = {measurement.name for measurement in self.measurements}
+        judged = [one for one in self.verdicts if one.verdict is not Verdict.NOT_JUDGED]
+        for one in judged:
+            if one.verdict not in (Verdict.PASS, Verdict.WARN):
+                return f"the verdict of {one.name} is {one.verdict}"
+            if one.name not in measured or one.limit is None:
+                return f"the verdict of {one.name} has no {'limit' if one.name in measured else 'measurement'}"
+        return None if judged else "nothing was judged"
+
     @property
     def result(self) -> str | None:
         """The MES result: PASS, FAIL or REWORK; None for ERROR and ABORTED."""
@@ -135,4 +161,9 @@ def canonical(record: Contract) -> bytes:
 
 def digest(record: Contract) -> str:
     """SHA-256 of ``canonical(record)`` in hexadecimal: tells a repeat from other content under the same number."""
-    return sha256(canonical(record)).hexdigest()
+    return digest_of(canonical(record))
+
+
+def digest_of(body: bytes) -> str:
+    """The digest of a record that is in canonical bytes already."""
+    return sha256(body).hexdigest()

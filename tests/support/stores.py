@@ -12,10 +12,10 @@ import sqlalchemy as sa
 
 from central.store import Arrival, IngestResult, Rejected, Store
 from contracts.envelope import Commit
-from contracts.measurement import Measurement
 from contracts.permit import PermitRecord, StationRecord
 from contracts.record import ProcessRecord, digest
 from contracts.topics import StationTopics
+from tests.support.records import proof
 
 STREAM = "0" * 31 + "1"
 LOT = "WF-KR-261102D-001"
@@ -54,9 +54,9 @@ def record(**changes: Any) -> ProcessRecord:
         "serial_number": "SN-261102-001",
         "lot_number": LOT,
         "outcome": "PASS",
-        "measurements": (Measurement(name="temperature", value=60.5, unit="degC"),),
         "completed_at": MORNING,
         "cycle_time_seconds": 12.5,
+        **proof(),
     }
     return ProcessRecord(**{**values, **changes})
 

@@ -9,6 +9,7 @@ from contracts.criteria import Criterion, MachineVerdict, MeasurementVerdict, Ou
 from contracts.envelope import RecordsHeader
 from contracts.measurement import Measurement, Quality
 from contracts.record import Defect, Part, ProcessRecord, ReworkRequest
+from tests.support.records import proof
 
 EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 moments = st.integers(0, 2**40).map(lambda microseconds: EPOCH + timedelta(microseconds=microseconds * 1000 + 7))
@@ -44,6 +45,8 @@ verdicts = st.builds(
 def _record(outcome: Outcome, **content: object) -> ProcessRecord:
     if outcome is Outcome.REWORK:
         content["rework"] = ReworkRequest(return_to="P02_LMA_ASSEMBLY", reason="loose screw")
+    if outcome is Outcome.PASS:
+        content |= {"machine_verdict": None, "problems": (), **proof()}
     return ProcessRecord.model_validate(
         {"station": "P03-A", "process": "P03_SENSOR_INSPECTION", "machine": "tester", "outcome": outcome, **content}
     )

@@ -15,7 +15,7 @@ from contracts.record import ProcessRecord, canonical, digest
 from tests.chaos.compare import Findings, compare
 from tests.chaos.database import OutboxRow, arrived, differences, disputed_in, records_of
 from tests.chaos.history import Baseline, Disturbance, History, Made
-from tests.support.records import NOON
+from tests.support.records import NOON, proof
 
 STREAM = "a" * 32
 STATION = "P03-T"
@@ -34,11 +34,11 @@ def recorded(one: Made, *, missed: int | None = 0, epoch: int | None = None) -> 
         machine=one.machine,
         serial_number=one.serial_number,
         outcome=Outcome(one.expected),
-        measurements=(Measurement(name="temperature", value=one.temperature, unit="degC"),),
         completed_at=NOON,
         cycle_key=one.key,
         cycle_epoch=one.life if epoch is None else epoch,
         missed_before=missed,
+        **proof((Measurement(name="temperature", value=one.temperature, unit="degC"),)),
     )
 
 
@@ -125,7 +125,6 @@ def test_a_verdict_changed_in_the_database_is_misjudged(central: Central) -> Non
     "change",
     [
         {"measurements": (Measurement(name="temperature", value=60.01, unit="degC"),)},
-        {"measurements": ()},
         {"cycle_key": 7},
         {"machine": "counter"},
     ],

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from contracts.criteria import CriteriaSet, Criterion, MeasurementVerdict, Outcome, Verdict, judge
+from contracts.criteria import CriteriaSet, Criterion, Outcome, Verdict, judge
 from contracts.measurement import Measurement
 from contracts.record import Defect, ProcessRecord, canonical, digest
-from tests.support.records import NOON
+from tests.support.records import NOON, proof
 
 BASE: dict[str, Any] = {
     "station": "P03-A",
@@ -17,6 +17,7 @@ BASE: dict[str, Any] = {
     "serial_number": "SN-241118-001",
     "outcome": "PASS",
     "completed_at": NOON,
+    **proof(),
 }
 REWORK = {"return_to": "P02_LMA_ASSEMBLY", "reason": "loose screw"}
 LOT = {"data_level": "LOT", "serial_number": None, "lot_number": "WF-KR-241118D-001"}
@@ -67,6 +68,37 @@ def test_a_record_of_nothing_is_refused(changes: dict[str, Any], told: str) -> N
         made(**changes)
 
 
+PASSED = proof()["verdicts"][0]
+
+
+def _verdicts(*verdicts: Verdict) -> dict[str, Any]:
+    return {"verdicts": tuple(PASSED.model_copy(update={"verdict": one}) for one in verdicts)}
+
+
+@pytest.mark.parametrize("kind", [{}, LOT, {"part": "GOLDEN_SAMPLE"}, {"reject_label": True}], ids=str)
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"machine_verdict": "FAIL"}, "the machine's own verdict is FAIL"),
+        ({"criteria_revision": None}, "what it was judged by"),
+        ({"judge_version": None}, "what it was judged by"),
+        ({"problems": ("no serial number",)}, "there is a problem: no serial number"),
+        (_verdicts(), "nothing was judged"),
+        (_verdicts(Verdict.NOT_JUDGED), "nothing was judged"),
+        (_verdicts(Verdict.PASS, Verdict.FAIL), "the verdict of temperature is FAIL"),
+        (_verdicts(Verdict.WARN, Verdict.ERROR), "the verdict of temperature is ERROR"),
+        ({"measurements": ()}, "has no measurement"),
+        ({"verdicts": (PASSED.model_copy(update={"limit": None}),)}, "has no limit"),
+    ],
+)
+def test_a_pass_that_contradicts_itself_is_no_record(kind: dict[str, Any], changes: dict[str, Any], told: str) -> None:
+    """Whoever made it, the station or somebody who sends records: never PASS by accident."""
+    assert made(**kind).outcome is Outcome.PASS
+    assert made(**{**kind, **changes, "outcome": "FAIL"}).outcome is Outcome.FAIL
+    with pytest.raises(ValidationError, match=told):
+        made(**kind, **changes)
+
+
 def test_only_a_judged_outcome_is_a_result() -> None:
     results = {
         "PASS": made().result,
@@ -80,7 +112,7 @@ def test_only_a_judged_outcome_is_a_result() -> None:
 
 
 def test_a_warning_is_a_pass_with_a_flag() -> None:
-    warned = made(verdicts=[MeasurementVerdict(name="temperature", verdict=Verdict.WARN)])
+    warned = made(verdicts=[proof()["verdicts"][0].model_copy(update={"verdict": Verdict.WARN})])
     assert (warned.result, warned.warned, made().warned) == ("PASS", True, False)
 
 
@@ -119,7 +151,8 @@ def test_the_byte_form_of_a_record_is_the_same_for_ever() -> None:
 
 def test_what_a_later_version_adds_does_not_change_older_records() -> None:
     """Defaults are left out."""
-    assert canonical(made()) == (
+    nothing = {"measurements": (), "verdicts": (), "criteria_revision": None, "judge_version": None}
+    assert canonical(made(outcome="FAIL", **nothing)) == (
         b'{"station":"P03-A","process":"P03_SENSOR_INSPECTION","machine":"tester",'
-        b'"serial_number":"SN-241118-001","outcome":"PASS","completed_at":"2026-11-23T03:00:00Z"}'
+        b'"serial_number":"SN-241118-001","outcome":"FAIL","completed_at":"2026-11-23T03:00:00Z"}'
     )

@@ -48,6 +48,10 @@ WRONG_WHOLE = {
     "deeply nested": (b"[" * 100_000, "not JSON"),
     "unknown version": (json.dumps(envelope(v=2)).encode(), "unknown version"),
     "no version": (json.dumps({k: v for k, v in envelope().items() if k != "v"}).encode(), "unknown version"),
+    "a version that only equals 1": (json.dumps(envelope(v=True)).encode(), "not the number of a version"),
+    "a version that is no whole number": (json.dumps(envelope(v=1.0)).encode(), "not the number of a version"),
+    "a key twice": (json.dumps(envelope()).encode().replace(b'"line"', b'"line":"KR02","line"', 1), "'line' is given"),
+    "records twice": (json.dumps(envelope()).encode()[:-1] + b',"records":[]}', "'records' is given twice"),
     "no records": (json.dumps(envelope(records=[])).encode(), "no records"),
     "records of a wrong type": (json.dumps(envelope(records="x")).encode(), "no records"),
     "unknown key": (json.dumps(envelope(extra=1)).encode(), "envelope"),
@@ -90,6 +94,9 @@ def test_without_properties_it_is_kept_all_the_same() -> None:
         {"reject_label": 1},
         {"completed_at": 1732330800},
         {"missed_before": 1.0},
+        {"machine_verdict": "FAIL"},
+        {"verdicts": []},
+        {"criteria_revision": None},
     ],
     ids=str,
 )
@@ -101,6 +108,24 @@ def test_one_wrong_record_does_not_take_its_neighbour_down(change: dict[str, Any
     (rejected,) = arrival.rejected
     assert (rejected.first_seq, rejected.last_seq) == (1, 1)
     assert json.loads(rejected.payload)["seq"] == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "twice"),
+    [
+        ('"outcome": "PASS"', '"outcome": "FAIL", "outcome": "PASS"'),
+        ('"value": 60.0', '"value": 99.0, "value": 60.0'),
+        ('"seq": 1', '"seq": 7, "seq": 1'),
+    ],
+)
+def test_a_record_that_says_something_twice_is_not_believed(written: str, twice: str) -> None:
+    """A parser takes the one or the other; the record goes to quarantine with all that came, its neighbour is kept."""
+    payload = json.dumps(envelope()).replace(written, twice, 1).encode()
+    arrival = validate(message(payload), TOPICS)
+    assert [seq for seq, _, _ in arrival.records] == [2]
+    (rejected,) = arrival.rejected
+    assert "given twice" in rejected.reason
+    assert (rejected.first_seq, rejected.last_seq, rejected.payload) == (1, 1, payload)
 
 
 @pytest.mark.parametrize(
