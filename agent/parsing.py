@@ -27,7 +27,9 @@ from drivers.base import PointValue, RawValue, Reading
 
 _serial_number: TypeAdapter[str] = TypeAdapter(SerialNumber)
 _lot_number: TypeAdapter[str] = TypeAdapter(LotNumber)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_PADDING = "\x00\t\n\v\f\r "
+"""What fills up a string of fixed length, and what ends a line."""
 _LONGEST_CYCLE_S = 366 * 86400
 _LONGEST_NUMBER = 100
 """Characters of a number with its unit. Digits without end are no measurement."""
@@ -85,7 +87,7 @@ def parse(
     return Parsed(
         serial_number=serial_number,
         lot_number=lot_number,
-        product_model=_text(values, machine.unit.product_model),
+        product_model=_name(values, machine.unit.product_model, "product model", problems),
         operator=_text(values, machine.unit.operator),
         measurements=tuple(measurements),
         machine_verdict=None if aborted else _machine_verdict(machine, values, problems),
@@ -260,22 +262,45 @@ def _table(
 
 
 def _text(values: Mapping[str, PointValue], point: str | None) -> str | None:
-    """A trusted point's text, without control characters; None where there is none."""
+    """A trusted point's text for people; None where there is none. A control character inside is shown as U+FFFD."""
     found = values.get(point) if point is not None else None
     if found is None or found.problem is not None or found.quality is not Quality.GOOD:
         return None
     if found.value is None or isinstance(found.value, list):
         return None
-    return _CONTROL.sub("", str(found.value)).strip() or None
+    return _CONTROL.sub("\ufffd", str(found.value).strip(_PADDING)) or None
+
+
+def _name(values: Mapping[str, PointValue], point: str | None, what: str, problems: list[str]) -> str | None:
+    """What a point names, exactly as the machine says it; None where it names nothing.
+
+    Only a whole number is made a text of, and only the padding of a fixed length is taken off its ends: a name that
+    had to be mended might be another unit's.
+    """
+    found = values.get(point) if point is not None else None
+    if found is None or (found.value is None and found.original is None):
+        return None
+    value = found.value
+    wrong: str | None = None
+    if found.problem is not None or value is None:
+        wrong = f"cannot be read: {found.problem or found.original}"
+    elif found.quality is not Quality.GOOD:
+        wrong = f"has quality {found.quality}"
+    elif isinstance(value, bool | float | list):
+        kind = "list" if isinstance(value, list) else "boolean" if isinstance(value, bool) else "number with a fraction"
+        wrong = f"is {str(value)[:100]}, a {kind}: a text or a whole number is needed"
+    elif isinstance(value, str) and _CONTROL.search(value.strip(_PADDING)):
+        wrong = f"{value[:100]!r} has a control character inside"
+    if wrong is not None:
+        problems.append(f"{what} (point {point}) {wrong}")
+        return None
+    return str(value).strip(_PADDING) or None
 
 
 def _identity(
     values: Mapping[str, PointValue], point: str | None, form: TypeAdapter[str], what: str, problems: list[str]
 ) -> str | None:
-    found = values.get(point) if point is not None else None
-    if found is not None and found.value is not None and found.quality is not Quality.GOOD:
-        problems.append(f"{what} (point {point}) has quality {found.quality}")
-    text = _text(values, point)
+    text = _name(values, point, what, problems)
     if text is None:
         return None
     try:

@@ -89,6 +89,41 @@ def test_never_pass_by_accident(change: dict[str, RawValue], outcome: Outcome, d
         assert record.defects or change == {"judgement": 2}, "a defect is named, but for a verdict of the machine alone"
 
 
+@pytest.mark.parametrize(
+    ("read", "told"),
+    [
+        ("SN-001\x0018-001", r"serial number (point serial_number) 'SN-001\x0018-001' has a control character inside"),
+        ("SN-001\r18-001", "has a control character inside"),
+        ("SN-001\x9f18-001", "has a control character inside"),
+        ("SN-001 18-001", "has an impossible form"),
+        (True, "serial number (point serial_number) is True, a boolean: a text or a whole number is needed"),
+        (12345.0, "is 12345.0, a number with a fraction"),
+        (["SN-001"], "a list"),
+        (PointValue(None, original="534e ff", problem="bytes 53 4e ff are no text"), "cannot be read: bytes 53 4e ff"),
+        (PointValue("SN-001", quality=Quality.UNCERTAIN), "has quality UNCERTAIN"),
+    ],
+)
+def test_a_number_that_would_have_to_be_mended_is_nobodys(read: RawValue | PointValue, told: str) -> None:
+    """What is left when something is taken out of a number may be the number of another unit."""
+    _, record = understood("P03-A", "tester", GOOD | {"serial_number": read})
+    assert (record.outcome, record.serial_number) == (Outcome.ERROR, None)
+    assert told in record.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("read", "number"),
+    [
+        (f"{SERIAL}\x00\x00\x00", SERIAL),
+        (f"  {SERIAL}   ", SERIAL),
+        (f"{SERIAL}\r\n", SERIAL),
+        (12345, "12345"),
+    ],
+)
+def test_the_padding_of_a_fixed_length_is_no_part_of_a_number(read: RawValue, number: str) -> None:
+    _, record = understood("P03-A", "tester", GOOD | {"serial_number": read})
+    assert (record.outcome, record.serial_number) == (Outcome.PASS, number)
+
+
 @pytest.mark.parametrize("missing", ["temperature", "tof_i2c", "serial_number", "judgement"])
 def test_what_is_missing_is_an_error(missing: str) -> None:
     _, record = understood("P03-A", "tester", {name: value for name, value in GOOD.items() if name != missing})
