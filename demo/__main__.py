@@ -33,7 +33,8 @@ def main(
 ) -> None:
     """Run the line and reconcile.
 
-    Exit code 0 when machine cycles, outbox rows and committed rows agree and nothing is lost, doubled or misjudged;
+    Exit code 0 when every unit went through, machine cycles, outbox rows and committed rows agree, nothing is lost,
+    doubled or misjudged, each result stands under its unit and process, and each unit stands where it should;
     1 when a figure differs or the line could not run; 130 or 143 when it was stopped in the middle.
     """
     try:

@@ -22,6 +22,9 @@ STATIONS: dict[int, tuple[str, ...]] = {
 }
 _MAKES_RESULTS = {1: "marker", 2: "scanner", 3: "tester", 4: "flasher", 5: "scanner", 6: "tester", 7: "scanner"}
 CYCLE_TIMEOUT_S = 120.0
+TRAVEL_S = 1.0
+"""From one machine to the next. A real unit takes longer; in much less than this the stations' clocks, each of which
+knows central's time within half of what an answer takes, could not tell which of two results was first."""
 
 
 class LineError(RuntimeError):
@@ -47,6 +50,7 @@ class Station:
         self.name = name
         self.file = config / f"{name}.yaml"
         self.state_dir = folder / name
+        self.outbox = self.state_dir / "outbox.db"
         self._broker_url = broker_url
         self._folder = folder
         self._free = asyncio.Lock()
@@ -112,7 +116,9 @@ async def move(unit: Unit, line: dict[str, Station], made: list[Made], turn: int
 
     Raises LineError when a station does not take a result.
     """
-    for cycle in unit.cycles:
+    for number, cycle in enumerate(unit.cycles):
+        if number:
+            await asyncio.sleep(TRAVEL_S)
         names = STATIONS[cycle.process]
         station = line[names[turn % len(names)]]
         one = await station.make(cycle, unit.serial_number)

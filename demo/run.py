@@ -5,7 +5,7 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,15 +14,16 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from central.store import Counts, Store
-from contracts.errors import NeuroHubError
+from contracts.errors import NeuroHubError, SetupError
 from demo.children import Child, ChildError, cancelled, keep_running
 from demo.line import STATIONS, LineError, Made, Station, move
 from demo.progress import Progress
 from demo.reconcile import Reconciliation, reconcile
-from demo.scenario import units_of_today
+from demo.scenario import LARGEST_LOT, LAST_LOT, Unit, units_of_today
 
 CONFIG = Path(__file__).resolve().parent.parent / "config" / "stations"
 SETTLE_TIMEOUT_S = 60.0
+HEARD_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,14 @@ class Demo:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._units = units_of_today(options.units, datetime.now(UTC).date(), options.seed)
+        self._begun_at = datetime.now(UTC)
         self._folder = Path(tempfile.mkdtemp(prefix="neurohub-demo-"))
         self._database_url = options.postgres or f"sqlite:///{self._folder / 'central.db'}"
         self._children: list[Child] = []
         self._watching: list[asyncio.Task[None]] = []
+        self._started: list[Unit] = []
         self._made: list[Made] = []
-        self._progress = Progress(self._made, len(self._units))
+        self._progress = Progress(self._made, options.units)
         self._say = self._progress.say
 
     async def run(self) -> bool:
@@ -74,13 +76,14 @@ class Demo:
         store = Store(self._database_url)
         try:
             before = store.counts()
+            units = self._new_units(store)
             line = await self._start_stations(url)
-            await self._move_all(line, store, before)
+            await self._move_all(units, line, store, before)
             if self._options.keep:
                 await self._wait_for_interrupt()
             await self._stop_all()
-            outboxes = [station.state_dir / "outbox.db" for station in line.values()]
-            result = reconcile(self._made, outboxes, store, before)
+            outboxes = [station.outbox for station in line.values()]
+            result = reconcile(self._started, self._made, outboxes, store, before)
         finally:
             store.close()
         self._report(result)
@@ -138,13 +141,40 @@ class Demo:
 
     # -- units -------------------------------------------------------------------------------------------------------
 
-    async def _move_all(self, line: dict[str, Station], store: Store, before: Counts) -> None:
+    def _new_units(self, store: Store) -> list[Unit]:
+        """Units the database does not know, in the next free LOTs of today: an earlier run's are not told apart."""
+        today = datetime.now(UTC).date()
+        lots = -(-self._options.units // LARGEST_LOT)
+        for first_lot in range(1, LAST_LOT - lots + 2):
+            units = units_of_today(self._options.units, today, self._options.seed, first_lot)
+            if not store.units(unit.serial_number for unit in units):
+                return units
+        raise SetupError(f"no LOT numbers of today are left for {self._options.units} units: use a new database")
+
+    async def _all_heard_of(self, names: Collection[str], store: Store) -> None:
+        """Until central has heard of every station, which then knows central's time. Raises ChildError."""
+        deaf = set(names)
+        try:
+            async with asyncio.timeout(HEARD_TIMEOUT_S):
+                while deaf:
+                    await asyncio.sleep(0.1)
+                    for stream in await asyncio.to_thread(store.streams):
+                        if stream.present and stream.born_at is not None and stream.born_at >= self._begun_at:
+                            deaf.discard(stream.station)
+        except TimeoutError:
+            raise ChildError(
+                f"central has not heard of {', '.join(sorted(deaf))} through the broker within "
+                f"{HEARD_TIMEOUT_S:.0f} s.\n{self._last_words()}"
+            ) from None
+
+    async def _move_all(self, units: Sequence[Unit], line: dict[str, Station], store: Store, before: Counts) -> None:
         """Until every unit is through and central has committed what the machines made, or time is up."""
         showing = asyncio.create_task(self._keep_showing(store, before))
         try:
             with self._progress.shown():
+                await self._all_heard_of(line, store)
                 try:
-                    await self._start_units(line)
+                    await self._start_units(units, line)
                 except* LineError as group:
                     for error in group.exceptions:
                         self._say(f"the line stands: {error}")
@@ -157,16 +187,17 @@ class Demo:
         finally:
             await cancelled([showing])
 
-    async def _start_units(self, line: dict[str, Station]) -> None:
+    async def _start_units(self, units: Sequence[Unit], line: dict[str, Station]) -> None:
         seconds = self._options.seconds
         begun = self._progress.seconds
         async with asyncio.TaskGroup() as moving:
-            for turn, unit in enumerate(self._units):
+            for turn, unit in enumerate(units):
                 if seconds is not None and self._progress.seconds - begun > seconds:
                     break
+                self._started.append(unit)
                 moving.create_task(move(unit, line, self._made, turn)).add_done_callback(self._one_finished)
                 if seconds is not None:
-                    await asyncio.sleep(seconds / len(self._units))
+                    await asyncio.sleep(seconds / len(units))
 
     def _one_finished(self, moved: "asyncio.Task[None]") -> None:
         if not moved.cancelled() and moved.exception() is None:
@@ -197,20 +228,27 @@ class Demo:
         _each(self._say, "LOST", result.lost)
         _each(self._say, "DOUBLED", result.doubled)
         _each(self._say, "MISJUDGED", [f"{made}: {outcome}" for made, outcome in result.misjudged])
+        _each(self._say, "MISPLACED", [f"{made}: stands under {place}" for made, place in result.misplaced])
+        _each(self._say, "UNFINISHED", result.unfinished)
+        _each(self._say, "ASTRAY", [f"{unit.serial_number}, {unit.fate}: {why}" for unit, why in result.astray])
         self._say(f"time {self._progress.seconds:.1f} s, restarts {sum(child.deaths for child in self._children)}")
         self._say(
             f"machine cycles {result.cycles}, outbox rows {result.outbox_rows}, "
             f"committed rows {result.committed_rows}, quarantined {result.quarantined}"
         )
         self._say(
-            f"units {self._progress.finished}, cycles {result.cycles}, lost {len(result.lost)}, "
+            f"units started {result.units}, finished {result.finished}, under another unit or process "
+            f"{len(result.misplaced)}, in another state than they should be {len(result.astray)}"
+        )
+        self._say(
+            f"units {result.finished}, cycles {result.cycles}, lost {len(result.lost)}, "
             f"doubled {len(result.doubled)}, misjudged {len(result.misjudged)}"
         )
 
 
 def _each(say: Callable[[str], None], what: str, items: Sequence[object]) -> None:
     for item in items:
-        say(f"{what:<9}  {item}")
+        say(f"{what:<10}  {item}")
 
 
 def _shown(url: str) -> str:

@@ -1,7 +1,7 @@
 """What happens to each unit of the demo: its way through the stations, with the truth about each cycle.
 
-The expected outcome is written down here by hand for each kind of cycle; it is never computed by the code under
-demonstration.
+The expected outcome of each kind of cycle, and where each kind of unit stands in the end, are written down here by
+hand; they are never computed by the code under demonstration.
 """
 
 from collections.abc import Iterator
@@ -24,21 +24,49 @@ class Cycle:
 
 
 @dataclass(frozen=True)
+class Fate:
+    """Where a unit stands when it is through. No unit of the demo ends on hold, or with an exception."""
+
+    status: str
+    rework_count: int = 0
+
+
+@dataclass(frozen=True)
 class Unit:
-    """A unit and every cycle it will go through, in order."""
+    """A unit, every cycle it will go through in order, and what becomes of it."""
 
     serial_number: str
     cycles: tuple[Cycle, ...]
+    fate: Fate
 
 
-def units_of_today(count: int, day: date, seed: int) -> list[Unit]:
+LARGEST_LOT = 100
+LAST_LOT = 999
+"""Of a day and shift."""
+
+_FATES = {
+    0: Fate("PASSED"),
+    1: Fate("PASSED"),  # a bad label, printed anew: a retest
+    2: Fate("PASSED"),  # the second upload passed: a retest
+    3: Fate("PASSED"),
+    4: Fate("PASSED", rework_count=1),
+    5: Fate("PASSED"),
+    6: Fate("PASSED"),
+    7: Fate("PASSED"),
+    8: Fate("IN_PROGRESS"),  # its mark could not be read, and may be read again: the failure is open
+    9: Fate("PASSED", rework_count=1),
+}
+
+
+def units_of_today(count: int, day: date, seed: int, first_lot: int = 1) -> list[Unit]:
     """``count`` units in LOTs of at most 100, each with its story."""
     random = Random(seed)  # noqa: S311  # plausible values, no secrets
     units = []
     for index in range(count):
-        lot = f"WF-KR-{day:%y%m%d}D-{index // 100 + 1:03d}"
-        serial = f"{lot}-{index % 100 + 1:04d}"
-        units.append(Unit(serial, tuple(_story(index % 10, serial, lot, random))))
+        lot = f"WF-KR-{day:%y%m%d}D-{index // LARGEST_LOT + first_lot:03d}"
+        serial = f"{lot}-{index % LARGEST_LOT + 1:04d}"
+        kind = index % len(_FATES)
+        units.append(Unit(serial, tuple(_story(kind, serial, lot, random)), _FATES[kind]))
     return units
 
 

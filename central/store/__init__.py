@@ -19,6 +19,7 @@ from central.store.digests import Changed
 from central.store.incomplete import Incomplete
 from central.store.listing import StreamStatus
 from central.store.reconciling import MachineCount, MissingNumbers, Reconciliation, StationCount
+from central.store.reports import Booking, UnitRow
 from central.store.seat import Seat
 from central.store.store import CENTRAL, Store
 
@@ -31,6 +32,7 @@ __all__ = [
     "Asked",
     "Author",
     "BirthAnswer",
+    "Booking",
     "Changed",
     "Claim",
     "Counts",
@@ -47,4 +49,5 @@ __all__ = [
     "Store",
     "StreamCount",
     "StreamStatus",
+    "UnitRow",
 ]

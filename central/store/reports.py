@@ -1,13 +1,15 @@
 """What the store tells about itself: reconciliation, and its determined content."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from central.store.arrivals import Counts, StreamCount
 from central.store.rows import Row
+from central.store.statements import rows_where
 from central.store.tables import (
     facts,
     lots,
@@ -28,6 +30,28 @@ _NOT_DETERMINED = {
 """Surrogate ids, and when and in which order things arrived."""
 
 
+@dataclass(frozen=True)
+class Booking:
+    """A committed record, and what the tables say it is: the unit and the process its row is joined to."""
+
+    record: ProcessRecord
+    serial_number: str | None
+    process_code: str | None
+    outcome: str
+
+
+@dataclass(frozen=True)
+class UnitRow:
+    """A unit as its row has it. ``exceptions`` are their codes, in order."""
+
+    serial_number: str
+    status: str
+    final: bool
+    rework_count: int
+    on_hold: bool
+    exceptions: tuple[str, ...]
+
+
 def record(connection: sa.Connection, stream_id: str, seq: int) -> ProcessRecord | None:
     """A committed record, rebuilt from its canonical bytes."""
     mine = (process_data.c.stream_id == stream_id) & (process_data.c.seq == seq)
@@ -35,11 +59,24 @@ def record(connection: sa.Connection, stream_id: str, seq: int) -> ProcessRecord
     return None if text is None else ProcessRecord.model_validate_json(text)
 
 
-def records(connection: sa.Connection, stream_ids: Collection[str]) -> list[ProcessRecord]:
-    """The committed records of these streams, in the order of stream and seq."""
-    of_streams = sa.select(process_data.c.record).where(process_data.c.stream_id.in_(stream_ids))
+def bookings(connection: sa.Connection, stream_ids: Collection[str]) -> list[Booking]:
+    """The committed records of these streams with the rows they are joined to, in the order of stream and seq."""
+    columns = (process_data.c.record, serials.c.serial_number, processes.c.process_code, process_data.c.outcome)
+    joined = process_data.outerjoin(serials).outerjoin(processes)
+    of_streams = sa.select(*columns).select_from(joined).where(process_data.c.stream_id.in_(stream_ids))
     in_order = of_streams.order_by(process_data.c.stream_id, process_data.c.seq)
-    return [ProcessRecord.model_validate_json(text) for text in connection.execute(in_order).scalars()]
+    return [Booking(ProcessRecord.model_validate_json(row[0]), *row[1:]) for row in connection.execute(in_order)]
+
+
+def units(connection: sa.Connection, serial_numbers: Iterable[str]) -> dict[str, UnitRow]:
+    """The rows of these units, by serial number; a unit that is not known has none."""
+    columns = {column.name: column for column in serials.columns}
+    wanted = [columns[name] for name in ("serial_number", "status", "final", "rework_count", "on_hold", "exceptions")]
+    found = rows_where(connection, sa.select(*wanted), serials.c.serial_number, sorted(serial_numbers))
+    return {
+        row["serial_number"]: UnitRow(**{**row, "exceptions": tuple(one["code"] for one in row["exceptions"])})
+        for row in found
+    }
 
 
 def counts(connection: sa.Connection, central_stream: str) -> Counts:

@@ -25,6 +25,7 @@ from central.store.listing import StreamStatus, stream_statuses
 from central.store.months import Months
 from central.store.numbering import SerialForm, reserve
 from central.store.reconciling import Period, Reconciliation
+from central.store.reports import Booking, UnitRow
 from central.store.rows import Row, hold_of, started_at
 from central.store.statements import insert_once
 from central.store.tables import facts, store_meta
@@ -266,10 +267,15 @@ class Store:
         with self.database.reading() as connection:
             return reports.record(connection, stream_id, seq)
 
-    def records(self, stream_ids: Collection[str]) -> list[ProcessRecord]:
-        """The committed records of these streams, in the order of stream and seq."""
+    def bookings(self, stream_ids: Collection[str]) -> list[Booking]:
+        """The committed records of these streams, each with the unit and the process its row belongs to."""
         with self.database.reading() as connection:
-            return reports.records(connection, stream_ids)
+            return reports.bookings(connection, stream_ids)
+
+    def units(self, serial_numbers: Iterable[str]) -> dict[str, UnitRow]:
+        """Where these units stand, by serial number; a unit that is not known is not there."""
+        with self.database.reading() as connection:
+            return reports.units(connection, serial_numbers)
 
     def counts(self) -> Counts:
         """Rows for reconciliation."""

@@ -61,6 +61,8 @@ async def test_the_line_runs_and_nothing_is_lost_doubled_or_misjudged(tmp_path: 
     units, cycles, *wrong = figures(lines)
     assert (code, units, wrong) == (0, 10, [0, 0, 0]), "\n".join(lines)
     assert f"machine cycles {cycles}, outbox rows {cycles}, committed rows {cycles}, quarantined 0" in lines
+    each_in_its_place = "under another unit or process 0, in another state than they should be 0"
+    assert f"units started 10, finished 10, {each_in_its_place}" in lines
     assert cycles > 80
 
 
