@@ -102,9 +102,11 @@ class Breaking:
                 await asyncio.sleep(fault.lasts_s)
                 await line.broker.restart(wipe=kind is Kind.BROKER_WIPED)
             case Kind.BROKER_PAUSED:
+                await line.broker_runs()
                 line.broker.process.signal(signal.SIGSTOP)
                 await asyncio.sleep(fault.lasts_s)
-                line.broker.process.signal(signal.SIGCONT)
+                with contextlib.suppress(ProcessLookupError):
+                    line.broker.process.signal(signal.SIGCONT)
             case Kind.DATABASE_KILLED | Kind.DATABASE_PAUSED:
                 await self._break_database(fault)
             case Kind.STATION_CUT_OFF | Kind.STATION_UNHEARD | Kind.STATION_SLOW | Kind.STATION_REORDERED:

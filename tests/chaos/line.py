@@ -149,6 +149,7 @@ class Line:
         self.cluster: Cluster | None = None
         self.database_url = ""
         self.broker: RunningBroker
+        self.broker_ends: list[str] = []
         self.repeater: Repeater
         self._stack = contextlib.AsyncExitStack()
 
@@ -222,6 +223,14 @@ class Line:
         """Agents and ingestors."""
         agents = [station.agent for station in (*self.stations.values(), *self.copies)]
         return [*agents, *self.ingestors.values()]
+
+    async def broker_runs(self) -> None:
+        """Start a broker that ended by itself again. Call while nothing else breaks it."""
+        process = self.broker.process
+        if process.returncode is not None:
+            said = next((line for line in reversed(process.output) if line.strip()), "nothing")
+            self.broker_ends.append(f"the broker ended by itself with {process.returncode}: {said}")
+            await self.broker.restart()
 
     async def _relay(self) -> Relay:
         relay = Relay("127.0.0.1", self.broker.port, split=split, may_be_overtaken=is_publish)

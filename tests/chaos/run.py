@@ -104,6 +104,7 @@ class Run:
             with self._progress.shown(lambda: self._state(len(faults))):
                 try:
                     await self._breaking.carry_out(faults)
+                    await line.broker_runs()
                     self._progress.say("everything is mended; waiting for what is still on its way")
                     await self._drain(store)
                     report.waiting = await delivered([*line.stations.values(), *line.copies])
@@ -113,7 +114,8 @@ class Run:
             await self._stop_stations()
             self._compare(store, report)
             report.repeated_messages = self._breaking.repeated_messages
-            report.ended_by_themselves = [end for one in line.everything_kept_running() for end in one.ends]
+            programs = [end for one in line.everything_kept_running() for end in one.ends]
+            report.ended_by_themselves = [*programs, *line.broker_ends]
         finally:
             line.history.write(self._options.folder / "history.jsonl")
             if store is not None:
