@@ -37,9 +37,12 @@ def run(
 ) -> None:
     """Run a station until SIGTERM or Ctrl-C.
 
+    Exit code 2 when the station's file is wrong: starting again does not mend that. 1 when it cannot run here just
+    now: its outbox is in use or cannot be written, a file it names cannot be read.
+
     Example: neurohub-agent run /etc/neurohub/stations/P03-A.yaml
     """
-    from agent.settings import load  # noqa: PLC0415
+    from agent.settings import SettingsError, load  # noqa: PLC0415
     from agent.station import run_station  # noqa: PLC0415
     from messaging.logs import configure_logging  # noqa: PLC0415
 
@@ -48,7 +51,7 @@ def run(
         asyncio.run(run_station(load(file, overrides or ())))
     except SetupError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
+        raise typer.Exit(2 if isinstance(error, SettingsError) else 1) from error
 
 
 @app.command()

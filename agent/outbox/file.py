@@ -5,6 +5,7 @@ place. Each step can be interrupted: opening again goes on from there.
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -28,6 +29,8 @@ log = structlog.get_logger()
 SYNCHRONOUS = "FULL"
 """A commit that returned is on the disk. Nothing less keeps what was acknowledged through a power cut."""
 ASIDE = ".damaged-"
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+"""The disk would not take something, or went read-only after an error: it may again."""
 _MACHINE_ID = Path("/etc/machine-id")
 _COMPANIONS = ("-wal", "-shm")
 
@@ -64,7 +67,12 @@ class OutboxFile:
                 raise
         except sqlite3.Error as error:
             raise self._told(error) from error
+        except (FileExistsError, NotADirectoryError) as error:
+            message = f"outbox {self.path} cannot be used: {error.filename} is no folder; let state_dir name a folder"
+            raise SetupError(message) from error
         except OSError as error:
+            if error.errno in _REFUSALS:
+                raise StoreError(f"outbox {self.path}: {error}") from error
             raise SetupError(f"outbox {self.path} cannot be used: {error}; may this user write there?") from error
 
     def renew(

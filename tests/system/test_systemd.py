@@ -85,6 +85,27 @@ def command_of(unit: str, **places: str) -> list[str]:
     return shlex.split(command)
 
 
+@pytest.mark.parametrize(
+    ("state_dir", "ends_with", "says", "tried_again"),
+    [
+        ("/proc/neurohub", 1, "may this user write there?", True),
+        ("{tmp_path}/file", 1, "is no folder; let state_dir name a folder", True),
+        ("var/lib", 2, "an absolute path is needed", False),
+    ],
+)
+def test_only_a_wrong_file_ends_a_station_for_good(
+    state_dir: str, ends_with: int, says: str, tried_again: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    override = "state_dir=" + state_dir.format(tmp_path=tmp_path)
+    command = command_of(AGENT, station=str(ROOT / "config" / "stations" / "P03-A.yaml"))
+    done = subprocess.run([*command, "--set", override], capture_output=True, text=True, check=False, timeout=30)
+
+    assert says in done.stderr
+    assert done.returncode == ends_with
+    assert (str(ends_with) not in settings_of(AGENT)["restartpreventexitstatus"].split()) == tried_again
+
+
 class Notifications:
     """The receiving end of sd_notify: what a service tells systemd, one message after the other."""
 

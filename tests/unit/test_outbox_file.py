@@ -1,5 +1,6 @@
 """An outbox file that is damaged, was copied, or is not where it was: nothing of it is lost, and it is told."""
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -229,6 +230,19 @@ async def test_a_disk_that_refuses_the_next_file_too_is_asked_again(
         assert await box.append(record(4)) == 4
     finally:
         box.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
+async def test_a_disk_that_refuses_the_folder_may_take_it_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refusing(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "mkdir", refusing)
+
+    with pytest.raises(StoreError, match=os.strerror(number)):
+        opened(path)
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, at: int) -> Iterator[None]:
