@@ -2,8 +2,6 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -11,7 +9,9 @@ import structlog
 import typer
 from sdnotify import SystemdNotifier
 
+from central import quarantine_commands
 from central.ingestor import Ingestor
+from central.opening import opened, store_of, told
 from central.permits import Responder
 from central.replay import replay
 from central.settings import CentralSettings, instance_name, load_settings
@@ -28,8 +28,6 @@ from central.show import (
     show,
     streams_table,
 )
-from central.store import Store
-from contracts.errors import NeuroHubError
 from messaging.logs import configure_logging
 from messaging.watchdog import feed_watchdog
 
@@ -45,6 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(quarantine_commands.app)
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -58,8 +57,8 @@ def migrate() -> None:
     Example: DATABASE_URL=sqlite:////var/lib/neurohub/central/neurohub.db neurohub-central migrate
     """
     configure_logging()
-    with _told():
-        store = _store(load_settings())
+    with told():
+        store = store_of(load_settings())
         try:
             store.migrate()
         finally:
@@ -84,12 +83,12 @@ def run(
     Example: DATABASE_URL=postgresql://neurohub@localhost/neurohub BROKER_URL=mqtt://localhost neurohub-central run
     """
     configure_logging()
-    with _told():
+    with told():
         asyncio.run(_run(load_settings(), instance_name(instance)))
 
 
 async def _run(settings: CentralSettings, instance: str | None) -> None:
-    store = _store(settings)
+    store = store_of(settings)
     try:
         store.check_schema()
         ingestor = Ingestor(store, settings.broker, instance=instance)
@@ -115,12 +114,12 @@ def permits() -> None:
     Example: DATABASE_URL=postgresql://neurohub@localhost/neurohub BROKER_URL=mqtt://localhost neurohub-central permits
     """
     configure_logging()
-    with _told():
+    with told():
         asyncio.run(_permits(load_settings()))
 
 
 async def _permits(settings: CentralSettings) -> None:
-    answering, publishing = _store(settings), _store(settings)
+    answering, publishing = store_of(settings), store_of(settings)
     try:
         answering.check_schema()
         responder = Responder(answering, publishing, settings.broker, settings.permits)
@@ -147,7 +146,7 @@ def incomplete(station: OneStation = None, as_json: Json = False) -> None:
 
     Example: neurohub-central incomplete --station P03-A
     """
-    with _told(), _opened() as (_, store):
+    with told(), opened() as (_, store):
         found = store.incomplete(station)
         if as_json:
             typer.echo(json_of(found))
@@ -167,7 +166,7 @@ def streams(station: OneStation = None, as_json: Json = False) -> None:
 
     Example: neurohub-central streams --station P03-A
     """
-    with _told(), _opened() as (_, store):
+    with told(), opened() as (_, store):
         found = store.streams(station)
         if as_json:
             typer.echo(json_of(found))
@@ -190,7 +189,7 @@ def alarms(
 
     Example: neurohub-central alarms --acknowledge 3
     """
-    with _told(), _opened() as (_, store):
+    with told(), opened() as (_, store):
         if acknowledge:
             closed = store.acknowledge_alarms(acknowledge)
             typer.echo(f"{closed} of {len(acknowledge)} acknowledged", err=as_json)
@@ -223,7 +222,7 @@ def reconcile(
 
     Exit code 0 when everything agrees, 1 when not. Example: neurohub-central reconcile --since 2026-11-25
     """
-    with _told(), _opened() as (settings, store):
+    with told(), opened() as (settings, store):
         calendar, now = settings.calendar, datetime.now(UTC)
         begin = parse_moment(since or str(calendar.of(now).date - timedelta(days=1)), calendar, end=False)
         end = parse_moment(until, calendar, end=True) if until else now
@@ -256,7 +255,7 @@ def replay_command(
     An ingestor must run and the station be connected. Exit code 0 when everything came, 1 when not, 2 when it could
     not be asked. Example: neurohub-central replay P03-A --from 1200
     """
-    with _told(), _opened() as (settings, store):
+    with told(), opened() as (settings, store):
         with ReplayProgress() as progress:
             outcome = asyncio.run(
                 replay(store, settings.broker, station, first, last, patience_s=patience, progress=progress)
@@ -265,29 +264,3 @@ def replay_command(
             typer.echo(line)
     if not outcome.complete:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """An error of ours is one line for a person, and exit code 2."""
-    try:
-        yield
-    except NeuroHubError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
-
-
-@contextmanager
-def _opened() -> Iterator[tuple[CentralSettings, Store]]:
-    """The settings, and the store of a database that has this version's tables."""
-    settings = load_settings()
-    store = _store(settings)
-    try:
-        store.check_schema()
-        yield settings, store
-    finally:
-        store.close()
-
-
-def _store(settings: CentralSettings) -> Store:
-    return Store(settings.database_url, echo=settings.database_echo)

@@ -10,6 +10,7 @@ ended was not committed, so the station sends it again and another one takes it.
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ BATCH_BYTES = 8 * 2**20
 SQLITE_BATCH_BYTES = 256 * 1024
 """Of one transaction where there is one writer at a time: a permit waits for no more than that."""
 DATABASE_RETRY_S = 1.0
+MOST_REASONS, LONGEST_REASON = 5, 200
+"""What the log tells of one transaction's quarantine; ``neurohub-central quarantine`` tells all of it."""
 
 
 @dataclass
@@ -227,8 +230,18 @@ class Ingestor:
             self._told = str(error)
 
     def _report(self, result: IngestResult) -> None:
-        if result.quarantined:
-            log.warning("messages quarantined", count=result.quarantined, total=self.counters.quarantined)
+        most = Counter(result.refused).most_common(MOST_REASONS)
+        for (topic, reason), count in most:
+            log.warning(
+                "messages quarantined",
+                topic=topic[:LONGEST_REASON],
+                reason=reason[:LONGEST_REASON],
+                count=count,
+                total=self.counters.quarantined,
+            )
+        others = result.quarantined - sum(count for _, count in most)
+        if others:
+            log.warning("more messages quarantined", count=others, total=self.counters.quarantined)
         self._alarm(result.alarms)
 
     def _alarm(self, alarms: Sequence[Alarm]) -> None:

@@ -1,5 +1,6 @@
 """What the store tells, as a table for a person or as JSON for a program."""
 
+import codecs
 import json
 import sys
 from collections.abc import Sequence
@@ -13,15 +14,28 @@ from rich.table import Table
 from rich.text import Text
 
 from central.replay import Outcome
-from central.store import AlarmRow, Asked, Incomplete, Reconciliation, Standing, StreamStatus
+from central.store import (
+    AlarmRow,
+    Asked,
+    Incomplete,
+    Quarantined,
+    QuarantinedWhole,
+    Reconciliation,
+    Standing,
+    StreamStatus,
+)
 from central.store.spans import count, told, union
 
 _PIPED_COLUMNS = 240
 """Width of a table that goes into a file or a pipe: nothing is cut off there."""
+_REASON_SHOWN = 300
+"""Characters of a reason in a table."""
+_BYTES_SHOWN = 4096
+"""Of what was received, on a screen."""
 
 
 def json_of(found: Any) -> str:
-    """What the store tells as JSON: an object, or an array of them; times are ISO 8601 in UTC."""
+    """What the store tells as JSON: an object, or an array of them; times are ISO 8601 in UTC, bytes hexadecimal."""
     plain = asdict(found) if is_dataclass(found) and not isinstance(found, type) else [asdict(row) for row in found]
     return json.dumps(plain, default=_plain, indent=2, ensure_ascii=False)
 
@@ -81,6 +95,38 @@ def alarms_table(alarms: Sequence[AlarmRow]) -> Table:
             _moment(alarm.acknowledged_at),
         )
     return table
+
+
+def quarantine_table(found: Sequence[Quarantined]) -> Table:
+    """What could not be taken, without its bytes."""
+    table = _table("id", "received", "topic", "stream", "seq", "bytes", "reason")
+    _column(table, "bytes").justify = "right"
+    for one in found:
+        table.add_row(
+            str(one.id),
+            _moment(one.received_at),
+            Text(one.topic),
+            Text((one.stream_id or "")[:8]),
+            _range(one),
+            str(one.size),
+            Text(_in_line(one.reason, _REASON_SHOWN)),
+        )
+    return table
+
+
+def quarantined_lines(found: QuarantinedWhole) -> list[str]:
+    """One of them with its bytes: as text where they are one, else as hexadecimal digits."""
+    shown, rest = found.payload[:_BYTES_SHOWN], found.size - _BYTES_SHOWN
+    text = _readable(shown)
+    lines = [
+        f"id {found.id}, received {_moment(found.received_at)}",
+        f"topic {_in_line(found.topic)}",
+        f"stream {found.stream_id or 'not told'}, seq {_range(found) or 'not told'}",
+        f"reason {_in_line(found.reason)}",
+        f"{found.size} bytes" + ("" if text is not None else ", as hexadecimal digits, for they are no text"),
+    ]
+    lines += text.splitlines() if text is not None else _hex_lines(shown)
+    return [*lines, f"... and {rest} bytes more: --raw writes all of them"] if rest > 0 else lines
 
 
 def machines_table(found: Reconciliation) -> Table:
@@ -233,7 +279,38 @@ def _moment(moment: datetime | None) -> str:
     return "" if moment is None else moment.strftime("%Y-%m-%d %H:%M:%SZ")
 
 
+def _range(one: Quarantined) -> str:
+    if one.first_seq is None or one.last_seq is None:
+        return ""
+    return str(one.first_seq) if one.first_seq == one.last_seq else f"{one.first_seq}-{one.last_seq}"
+
+
+def _in_line(text: str, most: int | None = None) -> str:
+    """Somebody's text in one line: what would move the cursor, or do worse to a terminal, is written out."""
+    plain = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return plain if most is None or len(plain) <= most else f"{plain[: most - 3]}..."
+
+
+def _readable(data: bytes) -> str | None:
+    """The bytes as a text that can be printed; None where they are none. A character may be cut off at their end."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(data)
+    except UnicodeDecodeError:
+        return None
+    return text if all(char.isprintable() or char in "\r\n\t" for char in text) else None
+
+
+def _hex_lines(data: bytes) -> list[str]:
+    rows = ((at, data[at : at + 16]) for at in range(0, len(data), 16))
+    return [
+        f"{at:08x}  {row.hex(' '):47}  {''.join(chr(byte) if 32 <= byte < 127 else '.' for byte in row)}"
+        for at, row in rows
+    ]
+
+
 def _plain(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
     if isinstance(value, date):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -18,6 +18,7 @@ from central.store.database import Author
 from central.store.digests import Changed
 from central.store.incomplete import Incomplete
 from central.store.listing import StreamStatus
+from central.store.quarantined import Quarantined, QuarantinedWhole
 from central.store.reconciling import MachineCount, MissingNumbers, Reconciliation, StationCount
 from central.store.reports import Booking, UnitRow
 from central.store.seat import Seat
@@ -40,6 +41,8 @@ __all__ = [
     "IngestResult",
     "MachineCount",
     "MissingNumbers",
+    "Quarantined",
+    "QuarantinedWhole",
     "Reconciliation",
     "Rejected",
     "Seat",

@@ -1,6 +1,6 @@
 """What the ingestor hands to the store, and what it gets back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -96,18 +96,23 @@ class BirthAnswer:
 class IngestResult:
     """What one ingest transaction did.
 
-    ``inserted`` + ``repeated`` + ``conflicts`` + ``foreign`` are the records given; ``quarantined`` counts rows added
-    to quarantine. ``conflicts``: other content under a number already used; ``foreign``: records written in a stream
-    that belongs to another station. Both are alarms, and stand in ``alarms`` by stream.
+    ``inserted`` + ``repeated`` + ``conflicts`` + ``foreign`` are the records given; ``refused`` counts rows added to
+    quarantine, by topic and reason. ``conflicts``: other content under a number already used; ``foreign``: records
+    written in a stream that belongs to another station. Both are alarms, and stand in ``alarms`` by stream.
     """
 
     commits: tuple[StationCommit, ...]
     inserted: int
     repeated: int
-    quarantined: int
+    refused: Mapping[tuple[str, str], int]
     conflicts: int
     foreign: int
     alarms: tuple[Alarm, ...] = ()
+
+    @property
+    def quarantined(self) -> int:
+        """Rows added to quarantine."""
+        return sum(self.refused.values())
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ class Ingestion:
             commits=tuple(ledger.commit(self._opening, self._now) for ledger in touched),
             inserted=len(new),
             repeated=self._counted["repeated"],
-            quarantined=len(quarantined),
+            refused=Counter((entry.topic, entry.reason) for entry in quarantined),
             conflicts=self._counted["conflicts"],
             foreign=self._counted["foreign"],
             alarms=alarms,

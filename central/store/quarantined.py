@@ -1,14 +1,18 @@
 """Quarantine: what is wrong in itself, kept whole with its reason, each thing once."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from typing import Any
 
 import sqlalchemy as sa
 
 from central.store.statements import insert_once, rows_where
 from central.store.tables import quarantine
+from contracts.errors import DataError
+from contracts.topics import StationTopics, parse
 
 OTHER_CONTENT = "other content under the same stream and seq"
 
@@ -31,8 +35,63 @@ class Entry:
         return sha256(place.encode() + self.payload).hexdigest()
 
 
-def quarantine_once(connection: sa.Connection, entries: Sequence[Entry], now: datetime) -> set[str]:
-    """Keep the entries that are not there yet; answers their keys."""
+@dataclass(frozen=True)
+class Quarantined:
+    """What is kept of one thing, but for its bytes. ``station`` is that of the topic, "" where it is no station's."""
+
+    id: int
+    received_at: datetime
+    topic: str
+    station: str
+    stream_id: str | None
+    first_seq: int | None
+    last_seq: int | None
+    reason: str
+    size: int
+
+
+@dataclass(frozen=True)
+class QuarantinedWhole(Quarantined):
+    """The same, with the bytes as they came."""
+
+    payload: bytes
+
+
+def listed(connection: sa.Connection, station: str | None, limit: int) -> tuple[list[Quarantined], int]:
+    """The newest ``limit`` of them, of every station or of one; and how many there are."""
+    mine: sa.ColumnElement[bool] = sa.true()
+    if station is not None:
+        beneath = StationTopics("%", "%", re.sub(r"([\\%_])", r"\\\1", station)).records
+        mine = quarantine.c.topic.like(beneath.removesuffix("records") + "%", escape="\\")
+    total = connection.execute(sa.select(sa.func.count()).select_from(quarantine).where(mine)).scalar_one()
+    newest = sa.select(*_TOLD).where(mine).order_by(quarantine.c.id.desc()).limit(limit)
+    return [Quarantined(**_told(row)) for row in connection.execute(newest).mappings()], total
+
+
+def whole(connection: sa.Connection, entry: int) -> QuarantinedWhole:
+    """One of them. Raises DataError where there is none of this id."""
+    wanted = sa.select(*_TOLD, quarantine.c.payload).where(quarantine.c.id == entry)
+    row = connection.execute(wanted).mappings().one_or_none()
+    if row is None:
+        raise DataError(
+            f"nothing in quarantine has the id {entry}: neurohub-central quarantine list tells those it has"
+        )
+    return QuarantinedWhole(**_told(row), payload=row["payload"])
+
+
+_TOLD = (
+    *(quarantine.c[name] for name in ("id", "received_at", "topic", "stream_id", "first_seq", "last_seq", "reason")),
+    sa.func.length(quarantine.c.payload).label("size"),
+)
+
+
+def _told(row: sa.RowMapping) -> dict[str, Any]:
+    found = parse(row["topic"])
+    return {column.name: row[column.name] for column in _TOLD} | {"station": found[0].station if found else ""}
+
+
+def quarantine_once(connection: sa.Connection, entries: Sequence[Entry], now: datetime) -> list[Entry]:
+    """Keep the entries that are not there yet; answers them."""
     by_key = {entry.key: entry for entry in entries}
     new = by_key.keys() - in_quarantine(connection, by_key)
     insert_once(
@@ -52,7 +111,7 @@ def quarantine_once(connection: sa.Connection, entries: Sequence[Entry], now: da
             for key in sorted(new)
         ],
     )
-    return new
+    return [by_key[key] for key in sorted(new)]
 
 
 def in_quarantine(connection: sa.Connection, keys: Iterable[str]) -> set[str]:

@@ -1,5 +1,6 @@
 """The store: what central keeps, behind one interface for SQLite and PostgreSQL."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from central.store.ledger import Place, claim_streams, find, keep, may_own, read
 from central.store.listing import StreamStatus, stream_statuses
 from central.store.months import Months
 from central.store.numbering import SerialForm, reserve
+from central.store.quarantined import Quarantined, QuarantinedWhole, listed, whole
 from central.store.reconciling import Period, Reconciliation
 from central.store.reports import Booking, UnitRow
 from central.store.rows import Row, hold_of, started_at
@@ -262,6 +264,16 @@ class Store:
         with self.database.writing() as connection:
             return acknowledge_alarms(connection, ids, datetime.now(UTC))
 
+    def quarantined(self, station: str | None = None, limit: int = 100) -> tuple[list[Quarantined], int]:
+        """What is in quarantine, the newest ``limit`` first; and how many there are. Of one station: by its topics."""
+        with self.database.reading() as connection:
+            return listed(connection, station, limit)
+
+    def quarantined_whole(self, entry: int) -> QuarantinedWhole:
+        """One of them with its bytes. Raises DataError where there is none of this id."""
+        with self.database.reading() as connection:
+            return whole(connection, entry)
+
     def record(self, stream_id: str, seq: int) -> ProcessRecord | None:
         """A committed record, exactly as it was sent; None when there is none or it is disputed."""
         with self.database.reading() as connection:
@@ -325,7 +337,7 @@ def _added(results: Sequence[IngestResult]) -> IngestResult:
         commits=tuple(last.values()),
         inserted=sum(result.inserted for result in results),
         repeated=sum(result.repeated for result in results),
-        quarantined=sum(result.quarantined for result in results),
+        refused=sum((Counter(result.refused) for result in results), Counter()),
         conflicts=sum(result.conflicts for result in results),
         foreign=sum(result.foreign for result in results),
         alarms=tuple(alarm for result in results for alarm in result.alarms),
