@@ -10,8 +10,9 @@ from typing import Any
 import structlog
 
 from agent.settings import MachineSettings, StationSettings
-from contracts.errors import NeuroHubError
-from drivers.base import Fault, Simulator
+from agent.settings.issues import did_you_mean
+from contracts.errors import DataError, NeuroHubError
+from drivers.base import Fault, Settable, Simulator
 from drivers.registry import protocols
 
 log = structlog.get_logger()
@@ -40,18 +41,47 @@ class SimulatedMachine:
         """Make every result that waits, until cancelled."""
         while True:
             line = await self.waiting.get()
-            values = dict(line.get("values", {}))
-            key = None
-            if self._settings.cycle_key is not None and self._settings.records:
-                self._count += 1
-                key = self._wrapped(self._count)
-                values.setdefault(self._settings.cycle_key, key)
+            answer = {"machine": self._settings.name, "id": line.get("id")}
             try:
-                await self.simulator.cycle(values, key)
+                key = await self._made(line.get("values", {}))
             except (NeuroHubError, ValueError, KeyError, TypeError) as error:
-                say({"machine": self._settings.name, "error": f"{type(error).__name__}: {error}", "id": line.get("id")})
+                # Ours and a driver's ValueError are texts for a person; others are told by their class too.
+                text = (
+                    str(error) if isinstance(error, NeuroHubError | ValueError) else f"{type(error).__name__}: {error}"
+                )
+                say({**answer, "error": text})
             else:
-                say({"machine": self._settings.name, "done": True, "cycle_key": key, "id": line.get("id")})
+                say({**answer, "done": True, "cycle_key": key})
+
+    async def _made(self, given: Any) -> int | None:
+        """Make a result; its number. One that cannot be made uses no number up: ValueError, KeyError, TypeError."""
+        values = self._known(given)
+        if self._settings.cycle_key is None or not self._settings.records:
+            await self.simulator.cycle(values, None)
+            return None
+        self._count += 1
+        count, key = self._count, self._wrapped(self._count)
+        values.setdefault(self._settings.cycle_key, key)
+        try:
+            await self.simulator.cycle(values, key)
+        except (ValueError, KeyError, TypeError):
+            if self._count == count:  # else it was told to begin anew meanwhile
+                self._count -= 1
+            raise
+        return key
+
+    def _known(self, given: Any) -> dict[str, Any]:
+        """The values by name, each of something this machine has. Raises DataError."""
+        if not isinstance(given, dict):
+            raise DataError('values are given by name: {"values": {"temperature": 60.1}}')
+        known = [*self._settings.protocol_settings.points]
+        if isinstance(self.simulator, Settable):
+            known += sorted(self.simulator.settable)
+        for name in given:
+            if name not in known:
+                hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
+                raise DataError(f'unknown point "{name}"; {hint}')
+        return dict(given)
 
     def _wrapped(self, count: int) -> int:
         modulus = self._settings.counter_modulus

@@ -30,6 +30,7 @@ __all__ = [
     "PointValue",
     "ProtocolSettings",
     "Reading",
+    "Settable",
     "SetupError",
     "SharedLine",
     "Simulator",
@@ -280,3 +281,11 @@ class Simulator(Protocol):
 
     async def stop(self) -> None:
         """Stop listening and release everything. Never raises."""
+
+
+@runtime_checkable
+class Settable(Protocol):
+    """A simulator whose machine has more to be set than its points (a printer without paper)."""
+
+    settable: frozenset[str]
+    """Names beside those of its points that ``cycle()`` takes."""

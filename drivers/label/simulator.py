@@ -41,6 +41,7 @@ class LabelSimulator:
     takes ``print_s`` seconds.
     """
 
+    settable = frozenset({*CONDITIONS, "label_waiting"})
     faults = frozenset({Fault.DROP_LINK, Fault.ANSWER_LATE, Fault.NOISE})
 
     def __init__(self, machine: str, settings: LabelSettings, print_s: float = 0.0, link: Path | None = None) -> None:

@@ -51,6 +51,8 @@ def decode(point: ModbusPoint, words: Sequence[int]) -> PointValue:
 
 def encode(register: Register, value: Scalar) -> list[int]:
     """The registers (or the one bit) of a value. Raises ValueError where it does not fit the type."""
+    if (register.is_bit or register.bit is not None) and isinstance(value, str):
+        raise ValueError(f"{value!r} is neither true nor false")
     if register.is_bit:
         return [int(bool(value))]
     if register.bit is not None:

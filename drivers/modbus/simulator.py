@@ -115,7 +115,10 @@ class ModbusSimulator:
                 self._memory.unreadable |= places
                 continue
             self._memory.unreadable -= places
-            words = encode_point(point, value)
+            try:
+                words = encode_point(point, value)
+            except ValueError as error:
+                raise ValueError(f"machine {self._machine}, point {name}: {error}") from error
             if point.bit is not None:  # the other bits of its register are other points'
                 words = [
                     held & ~mask | word
