@@ -33,7 +33,6 @@ __all__ = [
     "cannot_compute",
     "fits",
     "judge",
-    "needed",
     "subjects",
     "unknown_unit",
 ]

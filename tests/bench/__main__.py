@@ -1,4 +1,4 @@
-"""``python -m tests.bench [latency|footprint|cpu|fleet]``: measure the line beside a floor, and print the ratios."""
+"""``python -m tests.bench [latency|footprint|cpu|fleet|judge]``: measure beside a floor, and print the ratios."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tests.bench import cpu, fleet, footprint, latency
+from tests.bench import cpu, fleet, footprint, judge, latency
 
 
 class Which(StrEnum):
@@ -17,6 +17,7 @@ class Which(StrEnum):
     FOOTPRINT = "footprint"
     CPU = "cpu"
     FLEET = "fleet"
+    JUDGE = "judge"
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -39,6 +40,8 @@ def main(
                 asyncio.run(cpu.run(seconds=0.5 if quick else 15.0, rounds=1 if quick else 2))
             case Which.FLEET:
                 asyncio.run(fleet.run(machines_of=[1, 3] if quick else [1, 50], seconds=1.0 if quick else 30.0))
+            case Which.JUDGE:
+                judge.run(seconds=0.01 if quick else 1.0, rounds=1 if quick else 5)
         print()
 
 

@@ -14,6 +14,7 @@ from tests.support.processes import Process
         ("footprint", "RSS MiB"),
         ("cpu", "per 1,000 results"),
         ("fleet", "RSS MiB"),
+        ("judge", "judge / validate"),
     ],
 )
 async def test_each_runs_and_prints_its_table(which: str, says: str) -> None:

@@ -30,7 +30,8 @@ UNITS_OF = {
 }
 judged: Counter[str] = Counter()
 """Cases by kind of rule and verdict, of the property that runs."""
-some = settings(max_examples=30) if "HYPOTHESIS_PROFILE" not in os.environ else settings()
+some = settings(max_examples=400 if os.environ.get("HYPOTHESIS_PROFILE") == "proof" else 30)
+"""Each example is judged at every limit in every unit."""
 
 
 def nearest(limit: Fraction) -> list[Number]:
@@ -99,6 +100,7 @@ def ranged(draw: st.DrawFn) -> tuple[str, dict[str, Any], list[Fraction]]:
     return kind, rule, [exact(number) or Fraction(0) for number in rule.values()]
 
 
+@settings(max_examples=max(some.max_examples, 100))
 @given(ranged(), units)
 def limits_with_numbers_just_below_at_and_just_above(
     case: tuple[str, dict[str, Any], list[Fraction]], unit: str | None
