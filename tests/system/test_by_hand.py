@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import sqlite3
+import subprocess
 import sys
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
@@ -93,6 +94,11 @@ def test_what_the_readme_names_is_there() -> None:
     assert set(re.findall(r"\bmake ([a-z-]+)", README)) <= set(targets)
     for lock in re.findall(r"requirements/\w+\.lock", README):
         assert (ROOT / lock).exists()
+    usage = subprocess.run([ROOT / "tools" / "setup"], capture_output=True, text=True, check=False).stderr
+    for extra in re.findall(r"`tools/setup (\w+) /opt/neurohub`", README):
+        assert re.search(rf"\b{extra}\b.* \[FOLDER\]", usage)
+        assert f"requirements/{extra}.lock" in README
+    assert "pip install" not in README, "a lock alone has no command of ours"
     assert len(README.splitlines()) <= 100
 
 

@@ -2,23 +2,27 @@
 
 import asyncio
 import configparser
+import os
 import re
 import shlex
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from drivers.registry import OURS
 from tests.support.brokers import free_port
 from tests.support.processes import ROOT, Process
 
 UNITS = ROOT / "systemd"
 AGENT, CENTRAL, PERMITS = "neurohub-agent@.service", "neurohub-central.service", "neurohub-permits.service"
-# The highest exposure allowed, times ten. The agent's is the price of its serial ports (no PrivateDevices, no
-# PrivateUsers, group dialout); what is left in both is the network they are for.
+# The highest exposure allowed, times ten. The agent's is the price of its devices (no PrivateDevices, no PrivateUsers,
+# groups dialout and lp); what is left in both is the network they are for.
 EXPOSURE = {AGENT: 15, CENTRAL: 11, PERMITS: 11}
 
 
@@ -60,15 +64,69 @@ def test_the_unit_leaves_little_to_attack(unit: str, tmp_path: Path) -> None:
     analyze("security", "--offline=true", f"--threshold={EXPOSURE[unit]}", copy(unit, tmp_path))
 
 
-def test_the_user_of_the_units_is_made_with_access_to_serial_ports(tmp_path: Path) -> None:
+def test_the_user_of_the_units_is_made_with_access_to_its_devices(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     subprocess.run(
         ["systemd-sysusers", f"--root={tmp_path}", UNITS / "neurohub.sysusers.conf"], check=True, capture_output=True
     )
     groups = (tmp_path / "etc" / "group").read_text()
-    assert re.search(r"^dialout:x:\d+:neurohub$", groups, re.MULTILINE)
+    for group in settings_of(AGENT)["supplementarygroups"].split():
+        assert re.search(rf"^{group}:x:\d+:neurohub$", groups, re.MULTILINE)
     for unit in (AGENT, CENTRAL, PERMITS):
         assert settings_of(unit)["user"] == "neurohub"
+
+
+SERIAL_PORT = ({"char-ttyS", "char-ttyUSB", "char-ttyACM", "char-ttyAMA"}, "dialout")
+USB_PRINTER = ({"char-usb"}, "lp")  # the kernel's drivers/usb/core/file.c: major 180, "usb"; usblp's minors are in it
+NEEDS = {
+    ("opcua", "url"): None,
+    ("modbus", "tcp"): None,
+    ("modbus", "udp"): None,
+    ("modbus", "tls"): None,
+    ("modbus", "rtu_over_tcp"): None,
+    ("modbus", "rtu"): SERIAL_PORT,
+    ("modbus", "ascii"): SERIAL_PORT,
+    ("serial", "port"): SERIAL_PORT,
+    ("serial", "url"): None,
+    ("label", "tcp"): None,
+    ("label", "serial"): SERIAL_PORT,
+    ("label", "usb"): USB_PRINTER,
+    ("process", "run"): None,  # its tool's devices are the site's to allow
+}
+"""Protocol and way of connecting -> the device classes and the group that opens their nodes."""
+
+
+def ways_to_connect() -> Iterator[tuple[str, str]]:
+    """Every protocol with each transport its settings know; the keys of an address where it has no transports."""
+    for name, folder in OURS.items():
+        connect = folder.settings().model_fields.get("connect")
+        if connect is None:
+            yield name, "run"
+            continue
+        for model in get_args(connect.annotation) or (connect.annotation,):
+            if "transport" in model.model_fields:
+                yield from ((name, transport) for transport in get_args(model.model_fields["transport"].annotation))
+            else:
+                yield from ((name, key) for key in ("port", "url") if key in model.model_fields)
+
+
+def test_the_unit_allows_every_device_that_a_protocol_is_connected_by() -> None:
+    assert set(ways_to_connect()) == set(NEEDS), "say here which devices a new way of connecting opens"
+    lines = (UNITS / AGENT).read_text(encoding="utf-8").splitlines()
+    allowed = {line.removeprefix("DeviceAllow=") for line in lines if line.startswith("DeviceAllow=")}
+    groups = settings_of(AGENT)["supplementarygroups"].split()
+    for way, needed in NEEDS.items():
+        if needed is not None:
+            classes, group = needed
+            assert {f"{one} rw" for one in classes} <= allowed, way
+            assert group in groups, way
+
+
+def test_what_a_unit_points_to_is_where_the_installation_puts_it() -> None:
+    placed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["data-files"]
+    there = {f"file:///opt/neurohub/{folder}/{file}" for folder, files in placed.items() for file in files}
+    for unit in (AGENT, CENTRAL):
+        assert re.findall(r"^Documentation=(.+)$", (UNITS / unit).read_text(), re.MULTILINE)[0] in there
 
 
 def settings_of(unit: str) -> Mapping[str, str]:
@@ -162,13 +220,16 @@ async def test_a_wrong_station_file_ends_with_the_code_that_is_not_started_again
         assert await process.ended() == int(settings_of(AGENT)["restartpreventexitstatus"])
 
 
-async def test_central_is_ready_and_keeps_time_without_a_broker(systemd: Notifications, tmp_path: Path) -> None:
-    environment = {
-        "DATABASE_URL": f"sqlite:///{tmp_path}/neurohub.db",
-        "BROKER_URL": f"mqtt://127.0.0.1:{free_port()}",
-    }
+async def test_central_is_ready_and_keeps_time_without_a_broker_and_a_file_of_its_own(
+    systemd: Notifications, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without central.env, which the minus lets be absent, it keeps a SQLite file in the folder the unit gives it."""
+    assert settings_of(CENTRAL)["environmentfile"].startswith("-/")
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    environment = {"BROKER_URL": f"mqtt://127.0.0.1:{free_port()}"}
     migrate = [*command_of(CENTRAL)[:-1], settings_of(CENTRAL)["execstartpre"].split()[-1]]
-    async with Process(migrate, env=environment) as process:
+    async with Process(migrate, env=environment, cwd=tmp_path) as process:
         assert await process.ended() == 0, process.output
-    async with Process(command_of(CENTRAL), env={**environment, **systemd.environment}) as process:
+    async with Process(command_of(CENTRAL), env={**environment, **systemd.environment}, cwd=tmp_path) as process:
         await keeps_time(systemd, process)
+    assert "neurohub.db" in os.listdir(tmp_path)
