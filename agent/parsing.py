@@ -57,14 +57,19 @@ def parse(
     reading: Reading,
     criteria: CriteriaSet | None = None,
     companions: Mapping[str, tuple[MachineSettings, Reading | str]] | None = None,
+    scanned: Reading | str | None = None,
 ) -> Parsed:
     """Understand a reading by the machine's settings.
 
     ``criteria`` tell where a text must be a number. ``companions``: machine name -> its settings and its reading, or
-    why there is none.
+    why there is none. ``scanned``: what the machine's scanner read of the unit, or why there is nothing.
     """
     values = {name: _usable(point) for name, point in reading.values.items()}
     problems: list[str] = []
+    if isinstance(scanned, str):
+        problems.append(_printable(scanned))
+    elif scanned is not None:
+        values |= {f"{machine.unit.scanner}.{name}": _usable(point) for name, point in scanned.values.items()}
     rules = criteria.criteria if criteria is not None else {}
     if machine.cycle_key is not None and cycle_key_of(machine, reading) is None:
         problems.append(f"the machine's number for this result (point {machine.cycle_key}) cannot be read")

@@ -10,7 +10,9 @@ from sdnotify import SystemdNotifier
 
 from agent.clock import CentralClock
 from agent.conversation import CLOCK_NOTE
+from agent.disk import DISK_RETRY_S, within
 from agent.outbox import Outbox
+from agent.scans import scans_of
 from agent.settings import StationSettings
 from agent.supervisor import Supervisor
 from agent.uplink import Uplink
@@ -21,7 +23,6 @@ from messaging.watchdog import feed_watchdog
 log = structlog.get_logger()
 
 PRUNE_EVERY_S = 60.0
-DISK_RETRY_S = 1.0
 FINISH_S = 5.0
 """What a machine has in hand at SIGTERM may take this long; a link to nowhere does not hold the station longer."""
 
@@ -98,19 +99,10 @@ async def _opened(outbox: Outbox, stop: asyncio.Event) -> bool:
             if told != str(error):
                 log.error("outbox cannot be opened, machines are not acknowledged", error=str(error))
                 told = str(error)
-            await _within(DISK_RETRY_S, stop)
+            await within(DISK_RETRY_S, stop)
         else:
             return True
     return False
-
-
-async def _within(seconds: float, event: asyncio.Event) -> None:
-    """Until the event, or for so long."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
 
 
 def _supervisors(
@@ -119,12 +111,22 @@ def _supervisors(
     criteria = settings.criteria_set()
     folders = protocols()
     built: dict[str, Supervisor] = {}
+    scans = scans_of(settings.machines, clock)
     # Companions first: whoever works for another has none of its own.
     for name, machine in sorted(settings.machines.items(), key=lambda item: bool(item[1].companions)):
         driver = folders[machine.protocol].driver(name, machine.protocol_settings)
         companions = {wanted.machine: built[wanted.machine] for wanted in machine.companions}
         built[name] = Supervisor(
-            machine, settings, criteria, driver, outbox, software, companions, kept=uplink.wake, clock=clock
+            machine,
+            settings,
+            criteria,
+            driver,
+            outbox,
+            software,
+            companions,
+            kept=uplink.wake,
+            clock=clock,
+            scans=scans.get(name),
         )
     return built
 
@@ -156,4 +158,4 @@ async def _prune(outbox: Outbox, retention_s: float, pressed: asyncio.Event) -> 
                     "from them",
                     records=pruned.early,
                 )
-        await _within(PRUNE_EVERY_S, pressed)
+        await within(PRUNE_EVERY_S, pressed)

@@ -1,36 +1,35 @@
 """The life of one machine: open, listen, read, keep, acknowledge, reopen. The one owner of reconnecting."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
 from agent.clock import CentralClock
 from agent.conditions import Conditions
 from agent.cycles import Cursor, CycleKey, Relation, Step, step
+from agent.disk import PatientDisk, within
 from agent.faults import Faults
 from agent.judging import Cycle, criteria_for, judged, told_of, unjudged
 from agent.machine_clock import machines_own_time
 from agent.outbox import Outbox
 from agent.parsing import cycle_key_of, parse
+from agent.scans import Scans
 from agent.settings import MachineSettings, StationSettings
 from contracts.criteria import CriteriaSet
-from contracts.errors import LinkError, SetupError, StoreError
+from contracts.errors import LinkError, SetupError
 from contracts.measurement import Scalar
 from drivers.base import Acknowledging, Conditioned, Driver, MachineEvent, Performing, Reading
 from messaging.lives import live_again_and_again
 
 log = structlog.get_logger()
 
-Kept = TypeVar("Kept")
-
 SETUP_RETRY_S = 30.0
 """A machine with a configuration that cannot work is tried again this often: it may be mended at the machine."""
-DISK_RETRY_S = 1.0
 LAST_ANSWER_S = 2.0
 """Once the station stops, a companion has this long to finish its part of the unit in hand."""
 
@@ -48,7 +47,8 @@ class Supervisor:
     """Owns one machine's driver.
 
     ``companions`` are supervisors of machines that work for this one's units; ``kept`` is called when a result is on
-    disk. ``faults`` counts mistakes of the program itself: they end a life of the link, never the station.
+    disk. ``scans`` are what the machine's scanner has read; a machine without records that has them is the scanner.
+    ``faults`` counts mistakes of the program itself: they end a life of the link, never the station.
     ``conditions`` are what the machine says keeps it from working.
     """
 
@@ -63,6 +63,7 @@ class Supervisor:
         companions: Mapping[str, "Supervisor"],
         kept: Callable[[], None],
         clock: CentralClock,
+        scans: Scans | None = None,
     ) -> None:
         self._machine = machine
         self._settings = settings
@@ -73,10 +74,12 @@ class Supervisor:
         self._companions = companions
         self._kept = kept
         self._clock = clock
+        self._scans = scans
         self._log = log.bind(machine=machine.name)
         self._open = asyncio.Event()
         self._told = ""
         self._stopping = asyncio.Event()
+        self._disk = PatientDisk(machine.name, self._stopping)
         self._hired = asyncio.Lock()
         self._asked_at: datetime | None = None
         self._said: asyncio.Queue[_Said] = asyncio.Queue()
@@ -165,7 +168,7 @@ class Supervisor:
         key = cycle_key_of(self._machine, reading)
         cursor: Cursor | None = None
         if key is not None:
-            last = await self._keep(lambda: self._outbox.cursor(self._machine.name))
+            last = await self._disk.keep(lambda: self._outbox.cursor(self._machine.name))
             found = step(last, self._machine.name, key, self._machine.counter_modulus)
             if found.relation is Relation.REPEAT:
                 await self._acknowledge(reading, key)
@@ -183,7 +186,7 @@ class Supervisor:
         self._log.warning("companion spoke unasked", values=_values(said.reading))
         if said.cursor is not None:
             cursor = said.cursor
-            await self._keep(lambda: self._outbox.keep_cursor(cursor))
+            await self._disk.keep(lambda: self._outbox.keep_cursor(cursor))
         await self._acknowledge_aside(said)
 
     async def _acknowledge_aside(self, said: _Said) -> None:
@@ -192,6 +195,25 @@ class Supervisor:
             await self._acknowledge(said.reading, said.key)
         except (LinkError, SetupError) as error:
             self._log.warning("companion not acknowledged", error=str(error))
+
+    # -- as a scanner ------------------------------------------------------------------------------------------------
+
+    async def _scan(self, event: MachineEvent, reading: Reading) -> None:
+        """Its number is on disk before it is acknowledged: after a crash it is known, and is about no unit."""
+        assert self._scans is not None
+        key = cycle_key_of(self._machine, reading)
+        if key is not None:
+            last = await self._disk.keep(lambda: self._outbox.cursor(self._machine.name))
+            found = step(last, self._machine.name, key, self._machine.counter_modulus)
+            if found.relation is Relation.REPEAT:
+                await self._acknowledge(reading, key)
+                return
+            await self._disk.keep(lambda: self._outbox.keep_cursor(found.cursor))
+        if event.gap or (key is not None and found.missed != 0):
+            self._scans.forget("the scanner read something since that did not arrive")
+        if not event.first:
+            self._scans.heard(event, reading)
+        await self._acknowledge(reading, key)
 
     # -- one life of the link ----------------------------------------------------------------------------------------
 
@@ -216,6 +238,8 @@ class Supervisor:
             await self._listen()
         finally:
             self._open.clear()
+            if self._scans is not None and not self._machine.records:
+                self._scans.forget("the link to the scanner ended")
             await self._driver.close()
 
     async def _opened(self) -> bool:
@@ -246,12 +270,12 @@ class Supervisor:
     async def _cycle(self, event: MachineEvent) -> None:
         reading = await self._driver.read(event)
         if not self._machine.records:
-            await self._say(event, reading)
+            await (self._say if self._scans is None else self._scan)(event, reading)
             return
         key = cycle_key_of(self._machine, reading)
         found: Step | None = None
         if key is not None:
-            cursor = await self._keep(lambda: self._outbox.cursor(self._machine.name))
+            cursor = await self._disk.keep(lambda: self._outbox.cursor(self._machine.name))
             found = step(cursor, self._machine.name, key, self._machine.counter_modulus)
             if found.relation is Relation.REPEAT:
                 await self._acknowledge(reading, key)
@@ -260,7 +284,7 @@ class Supervisor:
                 baseline = found.cursor
                 if found.relation is Relation.NEW_EPOCH:
                     self._log.warning("machine restarted, results may be missed", cycle_key=key)
-                await self._keep(lambda: self._outbox.keep_cursor(baseline))
+                await self._disk.keep(lambda: self._outbox.keep_cursor(baseline))
                 return
             if found.missed is None or found.missed > 0:
                 self._log.warning("results missed", missed=found.missed, cycle_key=key)
@@ -287,12 +311,17 @@ class Supervisor:
             # Always in the same order: two machines that share two companions would else wait for each other.
             for name in sorted(self._companions):
                 await work.enter_async_context(self._companions[name].hired())
-            job = self._job(reading) if self._companions else {}
+            missed = found.missed if found is not None else int(event.gap)
+            is_the_next = missed == 0 and not event.first
+            scanned = None if self._scans is None else self._scans.before(event, is_the_next=is_the_next)
+            job = self._job(reading, scanned) if self._companions else {}
             answers: dict[str, tuple[MachineSettings, Reading | str]] = {}
             for wanted in self._machine.companions:
                 other = self._companions[wanted.machine]
                 answers[wanted.machine] = (other._machine, await other.answer(job, wanted.timeout))
-            await self._keep_record(event, reading, found, answers)
+            await self._keep_record(event, reading, found, answers, scanned)
+            if self._scans is not None:
+                self._scans.used()
             for companion in self._companions.values():
                 await companion.release()
 
@@ -302,6 +331,7 @@ class Supervisor:
         reading: Reading,
         found: Step | None,
         answers: Mapping[str, tuple[MachineSettings, Reading | str]],
+        scanned: Reading | str | None,
     ) -> None:
         # Without a last key to compare with, this may be a result that was kept before a crash.
         unknown = found is None or (found.relation is Relation.FIRST and event.first)
@@ -319,7 +349,7 @@ class Supervisor:
             clock_offset_seconds=self._clock.offset_s(),
         )
         try:
-            parsed = parse(self._machine, reading, self._criteria, answers)
+            parsed = parse(self._machine, reading, self._criteria, answers, scanned)
             record = judged(parsed, cycle, self._settings, self._criteria, self._software)
         except Exception as error:  # noqa: BLE001  # the result exists, whatever we think of it: a message comes once
             raw = reading.raw if reading.raw is not None else ascii(_values(reading)).encode()
@@ -328,27 +358,9 @@ class Supervisor:
         for companion in self._companions.values():
             cursors += companion.cursors()
         can_wait = not self._without_handshake()
-        seq = await self._keep(lambda: self._outbox.append(record, *cursors, can_wait=can_wait))
+        seq = await self._disk.keep(lambda: self._outbox.append(record, *cursors, can_wait=can_wait))
         self._kept()
         self._log.info("result kept", seq=seq, **told_of(record))
-
-    async def _keep(self, work: Callable[[], Awaitable[Kept]]) -> Kept:
-        """Until the disk takes it: a full disk stops acknowledging the machine and loses nothing."""
-        told = False
-        while True:
-            try:
-                kept = await work()
-            except StoreError as error:
-                if not told:
-                    self._log.error("disk refuses, machine not acknowledged", error=str(error))
-                    told = True
-                if self._stopping.is_set():
-                    raise LinkError(f"{self._machine.name}: stopped while the disk refused a result") from error
-                await self._pause(DISK_RETRY_S)
-            else:
-                if told:
-                    self._log.info("disk keeps results again")
-                return kept
 
     async def _acknowledge(self, reading: Reading, key: Scalar | None) -> None:
         if isinstance(self._driver, Acknowledging):
@@ -357,8 +369,8 @@ class Supervisor:
     def _without_handshake(self) -> bool:
         return getattr(self._machine.protocol_settings, "acknowledge", None) is None
 
-    def _job(self, reading: Reading) -> dict[str, Scalar]:
-        parsed = parse(self._machine, reading)
+    def _job(self, reading: Reading, scanned: Reading | str | None) -> dict[str, Scalar]:
+        parsed = parse(self._machine, reading, scanned=scanned)
         # A label bears the day of the place where it is printed.
         job: dict[str, Scalar] = {"date": datetime.now(UTC).astimezone().date().isoformat()}
         given = {
@@ -369,11 +381,7 @@ class Supervisor:
         return job | {name: value for name, value in given.items() if value is not None}
 
     async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
+        await within(seconds, self._stopping)
 
     def _lost(self, error: LinkError) -> None:
         self._tell("machine link lost", error)

@@ -19,6 +19,7 @@ from agent.settings.references import (
     check_ports,
     point_references,
 )
+from agent.settings.scanners import check_scanners
 from agent.settings.station import StationKeys, StationSettings
 from drivers.base import ProtocolSettings
 from drivers.registry import protocols
@@ -61,6 +62,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StationSettings:
     complete = {name: machine for name, (_, machine) in machines.items() if machine is not None}
     issues.extend(check_ports(document, complete))
     issues.extend(check_jobs(document, complete))
+    issues.extend(check_scanners(document, {name: keys for name, (keys, _) in machines.items() if keys}, complete))
     doubtful = {name: keys for name, (keys, _) in machines.items() if name not in complete or companions}
     unclear = _unclear(document, doubtful)
     if machines and unclear is not None:
@@ -197,8 +199,10 @@ def _complete(name: str, keys: MachineKeys, settings: ProtocolSettings) -> Machi
 
 def _unit(keys: MachineKeys, points: Collection[str]) -> UnitPoints:
     """Which point says what: as written, or the point of that name."""
-    names = ("serial_number", "lot_number", "product_model", "operator")
-    return UnitPoints(**{key: getattr(keys.unit, key) or (key if key in points else None) for key in names})
+    named = {*keys.unit.by_key, "within"}
+    return keys.unit.model_copy(
+        update={key: key for key in UnitPoints.model_fields if key in points and key not in named}
+    )
 
 
 def _measurements(keys: MachineKeys, points: Collection[str], triggers: Collection[str]) -> tuple[str, ...]:

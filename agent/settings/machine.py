@@ -19,12 +19,45 @@ SettingScalar = StrictBool | StrictInt | StrictFloat | StrictStr
 
 
 class UnitPoints(Strict):
-    """Which point says what is on the machine. None: nothing does."""
+    """Which point says what is on the machine. None: nothing does.
+
+    ``scanner.code`` is a point of another machine of the station, which reads the unit before its result: a scan. It
+    is used once, for the first result after it, and ``within`` says how long before that at most.
+    """
 
     serial_number: PointName | None = None
     lot_number: PointName | None = None
     product_model: PointName | None = None
     operator: PointName | None = None
+    within: Annotated[Duration, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_scanner(self) -> Self:
+        named = {key: point.partition(".")[0] for key, point in self.by_key.items() if "." in point}
+        if len(set(named.values())) > 1:
+            other = next(key for key, name in named.items() if name != self.scanner)
+            raise ValueError(f"{other}: one scan says all of a unit; name points of one other machine")
+        if named and self.within is None:
+            raise ValueError("within: how old may a scan be? for example within: 5m")
+        if self.within is not None and not named:
+            raise ValueError("within: is for what another machine reads, for example serial_number: scanner.code")
+        return self
+
+    @property
+    def by_key(self) -> Mapping[str, str]:
+        """The points that are named, by what they say."""
+        keys = ("serial_number", "lot_number", "product_model", "operator")
+        return {key: point for key in keys if (point := getattr(self, key)) is not None}
+
+    @property
+    def scanner(self) -> str | None:
+        """The other machine that reads the unit, or None."""
+        return next((point.partition(".")[0] for point in self.by_key.values() if "." in point), None)
+
+    @property
+    def scanned(self) -> Mapping[str, str]:
+        """The scanner's points, by what they say."""
+        return {key: point.partition(".")[2] for key, point in self.by_key.items() if "." in point}
 
 
 class PointEquals(Strict):

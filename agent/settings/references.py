@@ -17,9 +17,8 @@ _measurement_name: TypeAdapter[str] = TypeAdapter(Name)
 
 def point_references(machine: MachineKeys) -> Iterator[tuple[KeyPath, str]]:
     """Key path (below the machine) and name of every point the protocol-independent keys refer to."""
-    for key in ("serial_number", "lot_number", "product_model", "operator"):
-        point = getattr(machine.unit, key)
-        if point is not None:
+    for key, point in machine.unit.by_key.items():
+        if key not in machine.unit.scanned:
             yield ("unit", key), point
     for table, columns in machine.tables.items():
         for column, point in columns.items():
@@ -143,7 +142,8 @@ def check_companions(document: Document, machines: Mapping[str, MachineKeys]) ->
     issues: list[Issue] = []
     written = document.node(("machines",))
     known = list(written.entries) if isinstance(written, MappingNode) else []
-    helping: set[str] = set()
+    # A machine with mistakes may be meant to use any other.
+    helping = set(machines) if set(known) - set(machines) else set()
     for name, machine in machines.items():
         seen: set[str] = set()
         for place, companion in enumerate(machine.companions):
@@ -166,10 +166,12 @@ def check_companions(document: Document, machines: Mapping[str, MachineKeys]) ->
         if machine.companions and not machine.records:
             where = ("machines", name, "companions")
             issues.append(issue_at(document.place(where), where, "only a machine that makes records has companions"))
+        helping |= {machine.unit.scanner} if machine.unit.scanner is not None else set()
     for name, machine in machines.items():
         if not machine.records and name not in helping:
             where = ("machines", name, "records")
-            hint = "list it as a companion of another machine, or take records: false away"
+            hint = "list it as a companion of another machine, let a machine's unit name its points, or take"
+            hint += " records: false away"
             issues.append(issue_at(document.place(where), where, "nothing would use this machine", hint=hint))
     return issues
 

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from agent.clock import CentralClock
 from agent.cycles import Cursor
 from agent.outbox import Outbox
+from agent.scans import scans_of
 from agent.settings import StationSettings, load
 from agent.supervisor import Supervisor
 from contracts.criteria import Outcome
@@ -71,6 +72,8 @@ async def supervised(
     settings: StationSettings, drivers: Mapping[str, ToldDriver], outbox: Outbox
 ) -> AsyncIterator[dict[str, Supervisor]]:
     built: dict[str, Supervisor] = {}
+    clock = CentralClock()
+    scans = scans_of(settings.machines, clock)
     for name in sorted(drivers, key=lambda name: bool(settings.machines[name].companions)):
         machine = settings.machines[name]
         companions = {wanted.machine: built[wanted.machine] for wanted in machine.companions}
@@ -83,7 +86,8 @@ async def supervised(
             "test",
             companions,
             kept=lambda: None,
-            clock=CentralClock(),
+            clock=clock,
+            scans=scans.get(name),
         )
     running = [asyncio.create_task(supervisor.run()) for supervisor in built.values()]
     try:
@@ -307,7 +311,7 @@ async def test_a_machine_that_is_slow_to_be_absent_does_not_hold_the_stop(tmp_pa
 async def test_a_disk_that_refuses_is_told_once_and_holds_the_acknowledgement(
     tmp_path: Path, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.supervisor.DISK_RETRY_S", 0.005)
+    monkeypatch.setattr("agent.disk.DISK_RETRY_S", 0.005)
     attempts = 0
     append = outbox.append
 
@@ -530,3 +534,85 @@ async def test_what_keeps_a_machine_from_working_stands_at_its_supervisor(tmp_pa
         assert [(line["event"], line["machine"]) for line in logs] == [("machine condition", "printer")]
         assert supervisors["printer"].conditions.standing["paper_out"].text == "paper out: load labels"
         assert supervisors["scanner"].conditions.standing == {}
+
+
+# -- a scanner that says which unit the next result is of ------------------------------------------------------------
+
+SCANNED = {
+    "      serial_number:  {holding_register: 10, type: string, length: 24}\n": "",
+    "    machine_verdict:": "    unit: {serial_number: scanner.code, within: 5m}\n    machine_verdict:",
+    "criteria:\n": """  scanner:
+    protocol: serial
+    connect: {port: /dev/serial/by-id/scanner}
+    reconnect: {initial: 1ms, max: 5ms}
+    records: false
+    message: {format: key_value}
+    points: {n: {key: n, type: int}, code: {key: code}}
+    cycle_key: n
+    acknowledge: {send: "ACK {cycle_key}"}
+
+criteria:
+""",
+}
+
+
+def measured(number: int) -> dict[str, RawValue | PointValue | None]:
+    """A result of a tester that does not know what it tests."""
+    return {name: value for name, value in result(number).items() if name != "serial_number"}
+
+
+async def test_a_result_is_of_the_unit_that_was_scanned_before_it_and_of_no_other(
+    tmp_path: Path, outbox: Outbox
+) -> None:
+    tester, scanner = ToldDriver(), ToldDriver()
+    async with supervised(station("P03-A", tmp_path, SCANNED), {"tester": tester, "scanner": scanner}, outbox):
+        scanner.say({"n": 1, "code": "SN-001"}, raw=b"1")
+        await until(lambda: scanner.acknowledged == [1])
+        tester.say(measured(1))
+        tester.say(measured(2))
+        await until(lambda: tester.acknowledged == [1, 2])
+        scanner.say({"n": 2, "code": "SN-002"}, raw=b"2")
+        await until(lambda: scanner.acknowledged == [1, 2])
+        tester.say(measured(3))
+        tester.say(measured(3))  # its answer did not arrive
+        await until(lambda: tester.acknowledged == [1, 2, 3, 3])
+    found = [(record.outcome, record.serial_number) for record in await records(outbox)]
+    assert found == [(Outcome.PASS, "SN-001"), (Outcome.ERROR, None), (Outcome.PASS, "SN-002")]
+
+
+async def test_a_scan_before_a_restart_or_a_lost_link_is_nobodys(tmp_path: Path, outbox: Outbox) -> None:
+    """What was scanned while nobody listened is not known, and the scan before it would be taken for it."""
+    settings = station("P03-A", tmp_path, SCANNED)
+    tester, scanner = ToldDriver(), ToldDriver()
+    async with supervised(settings, {"tester": tester, "scanner": scanner}, outbox):
+        scanner.say({"n": 1, "code": "SN-001"}, raw=b"1")
+        await until(lambda: scanner.acknowledged == [1])
+    tester, scanner = ToldDriver(), ToldDriver()
+    async with supervised(settings, {"tester": tester, "scanner": scanner}, outbox):
+        scanner.say({"n": 1, "code": "SN-001"}, raw=b"1")  # the scanner did not hear the answer, and says it again
+        await until(lambda: scanner.acknowledged == [1])
+        tester.say(measured(1))
+        await until(lambda: tester.acknowledged == [1])
+        scanner.say({"n": 2, "code": "SN-002"}, raw=b"2")
+        await until(lambda: scanner.acknowledged == [1, 2])
+        scanner.refuse_read.append(LinkError("scanner: unplugged"))
+        scanner.say({"n": 3, "code": "SN-003"}, first=True, raw=b"3")  # stands there when it is plugged in again
+        await until(lambda: scanner.acknowledged == [1, 2, 3])
+        assert scanner.opened == 2
+        tester.say(measured(2))
+        await until(lambda: tester.acknowledged == [1, 2])
+    assert [record.serial_number for record in await records(outbox)] == [None, None]
+
+
+async def test_a_result_after_one_that_was_missed_takes_no_scan(tmp_path: Path, outbox: Outbox) -> None:
+    """The unit that was scanned is the one whose result was missed."""
+    await outbox.keep_cursor(Cursor("tester", 7))
+    tester, scanner = ToldDriver(), ToldDriver()
+    async with supervised(station("P03-A", tmp_path, SCANNED), {"tester": tester, "scanner": scanner}, outbox):
+        scanner.say({"n": 1, "code": "SN-001"}, raw=b"1")
+        await until(lambda: scanner.acknowledged == [1])
+        tester.say(measured(9))
+        await until(lambda: tester.acknowledged == [9])
+    (record,) = await records(outbox)
+    assert (record.outcome, record.serial_number) == (Outcome.ERROR, None)
+    assert "maybe for a result that was missed; scan the unit again" in record.problems[0]
