@@ -1,6 +1,12 @@
 """``python -m agent``: the same as ``neurohub-agent``."""
 
-from agent.cli import app
+from messaging.command import start
+
+
+def main() -> None:
+    """Begin."""
+    start("agent")
+
 
 if __name__ == "__main__":
-    app(prog_name="neurohub-agent")
+    main()

@@ -8,6 +8,7 @@ import typer
 
 from agent import outbox_commands
 from contracts.errors import SetupError
+from messaging.command import Version
 
 app = typer.Typer(
     name="neurohub-agent",
@@ -17,6 +18,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(outbox_commands.app)
+
+
+@app.callback()
+def neurohub_agent(*, version: Version = False) -> None:
+    """What stands before any command."""
+
 
 StationFile = Annotated[Path, typer.Argument(metavar="FILE", help="The station's YAML.")]
 Overrides = Annotated[

@@ -1,6 +1,12 @@
 """``python -m central``: the same as ``neurohub-central``."""
 
-from central.cli import app
+from messaging.command import start
+
+
+def main() -> None:
+    """Begin."""
+    start("central")
+
 
 if __name__ == "__main__":
-    app(prog_name="neurohub-central")
+    main()

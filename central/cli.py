@@ -28,6 +28,7 @@ from central.show import (
     show,
     streams_table,
 )
+from messaging.command import Version
 from messaging.logs import configure_logging
 from messaging.watchdog import feed_watchdog
 
@@ -44,6 +45,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(quarantine_commands.app)
+
+
+@app.callback()
+def neurohub_central(*, version: Version = False) -> None:
+    """What stands before any command."""
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

@@ -72,9 +72,22 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StationSettings:
         raise SettingsError(_without_echoes(issues, document))
     fields = dict(station)
     fields["state_dir"] = station.state_dir or STATE_ROOT / station.station.id
-    fields["warnings"] = tuple(_warnings(document, complete))
+    fields["warnings"] = (*_missing_files(document, station), *_warnings(document, complete))
     # Every part was validated above; validating the whole again would take durations for numbers.
     return StationSettings.model_construct(**fields, machines=complete, criteria=criteria)
+
+
+def _missing_files(document: Document, station: StationKeys) -> Iterator[Issue]:
+    """What the file names and this computer has not: no mistake where a file is checked at a desk."""
+    for key in ("ca", "cert", "key", "password_file"):
+        file = getattr(station.broker, key)
+        if file is not None and not file.is_file():
+            path: KeyPath = ("broker", key)
+            message = f"warning: there is no file {file} on this computer; without it the station reaches no broker"
+            yield issue_at(document.place(path), path, message)
+    if station.state_dir is not None and station.state_dir.exists() and not station.state_dir.is_dir():
+        message = f"warning: {station.state_dir} is no folder on this computer; let state_dir name a folder"
+        yield issue_at(document.place(("state_dir",)), ("state_dir",), message)
 
 
 def _warnings(document: Document, machines: Mapping[str, MachineSettings]) -> Iterator[Issue]:

@@ -105,8 +105,10 @@ class Database:
         if not self.sqlite or self.url.database is None:
             yield
             return
+        folder = Path(self.url.database).parent
+        if not folder.is_dir():
+            raise SetupError(f"DATABASE_URL: there is no folder {folder}: make it, or name another place")
         with self.errors():
-            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
             turn = Turn(self.url.database, _BUSY_TIMEOUT_S)
         with turn.taken(urgent=urgent):
             yield

@@ -1,12 +1,15 @@
 """Settings of the link to a server: where it is, and how both sides prove who they are. No client library here."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from contracts.duration import Duration
 from drivers.base import Strict
+
+_ENDPOINT = re.compile(r"opc\.tcp://[^\s/:@]+(:[0-9]{1,5})?(/\S*)?")
 
 
 class Security(Strict):
@@ -46,10 +49,16 @@ class User(Strict):
         return self
 
 
+def _endpoint(url: str) -> str:
+    if not _ENDPOINT.fullmatch(url):
+        raise ValueError("the server's endpoint is needed, for example opc.tcp://10.0.0.5:4840")
+    return url
+
+
 class Connect(Strict):
     """The server's endpoint, and how it is reached."""
 
-    url: Annotated[str, StringConstraints(pattern=r"^opc\.tcp://[^\s/:@]+(:\d{1,5})?(/\S*)?$")]
+    url: Annotated[str, AfterValidator(_endpoint)]
     """``opc.tcp://host:port/path`` of the server's endpoint."""
     timeout: Annotated[Duration, Field(gt=0)] = 4.0
     """Longest wait for the connection or for one answer."""

@@ -1,9 +1,10 @@
 """Settings of a serial machine: where it is, how its frames look, what they mean, and what is said to it."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from drivers.base import JOB_NAMES, Strict
 from drivers.fields.examples import check_examples
@@ -20,13 +21,21 @@ from drivers.serial.talk_settings import (
 )
 from drivers.template import names_in
 
+_SERIAL_SERVER = re.compile(r"(socket|rfc2217)://[^/:]+:[0-9]+.*")
+
+
+def _serial_server(url: str) -> str:
+    if not _SERIAL_SERVER.fullmatch(url):
+        raise ValueError("a serial server is needed, for example socket://10.0.0.5:4001 or rfc2217://10.0.0.5:4001")
+    return url
+
 
 class SerialConnect(Strict):
     """Where the line is: a ``port`` of this computer with its line settings, or the ``url`` of a serial server."""
 
     port: Annotated[str, Field(min_length=1)] | None = None
     """Device file; the names below ``/dev/serial/by-id/`` stay the same over a restart."""
-    url: Annotated[str, Field(pattern=r"^(socket|rfc2217)://[^/:]+:\d+")] | None = None
+    url: Annotated[str, AfterValidator(_serial_server)] | None = None
     """``socket://host:port`` (raw TCP) or ``rfc2217://host:port`` (TCP with line settings)."""
     baudrate: Annotated[int, Field(ge=50, le=4_000_000)] = 9600
     """Bits per second."""

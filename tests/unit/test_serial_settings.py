@@ -24,7 +24,7 @@ ASKED = {"send": "?\r\n", "every": "1s"}
     [
         ({"connect": {}}, "give either port"),
         ({"connect": {"port": "/dev/ttyS0", "url": "socket://host:1"}}, "give either port"),
-        ({"connect": {"url": "telnet://host:1"}}, "String should match"),
+        ({"connect": {"url": "telnet://host:1"}}, "a serial server is needed, for example"),
         ({"acknowledge": {"send": "ACK {w}"}}, "acknowledge.send: w is no name for this text; there are cycle_key, v"),
         ({"acknowledge": {"send": "ACK {0}"}}, "is not a plain name"),
         ({"handshake": {}}, "handshake: needs frames with a start mark"),

@@ -53,3 +53,17 @@ def test_the_lasting_name_of_a_port_that_is_there_is_told(port: str, tmp_path: P
 @pytest.mark.parametrize("port", ["/dev/ttyS0", "/dev/ttyAMA0", "/dev/serial/by-id/usb-FTDI_A1", "/dev/scanner"])
 def test_ports_that_are_no_adapters_keep_their_names(port: str) -> None:
     assert unstable(port) is None
+
+
+def test_a_file_that_is_not_there_is_told_before_the_station_runs(tmp_path: Path) -> None:
+    file = tmp_path / "station.yaml"
+    secured = f"broker: {{url: mqtts://mes.local, ca: {tmp_path}/ca.crt}}\nstate_dir: {file}"
+    file.write_text(STATION.replace("broker: {url: mqtt://127.0.0.1:1883}", secured), encoding="utf-8")
+
+    ca, state_dir, *_ = map(str, load(file).warnings)
+
+    assert ca == (
+        f"{file}:2:38 broker.ca: warning: there is no file {tmp_path}/ca.crt on this computer; "
+        "without it the station reaches no broker"
+    )
+    assert state_dir.endswith(f"state_dir: warning: {file} is no folder on this computer; let state_dir name a folder")
