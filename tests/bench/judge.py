@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
-from contracts.criteria import CriteriaSet, Criterion, Outcome, Table, Warn, judge
+from contracts.criteria import JUDGE_VERSION, CriteriaSet, Criterion, Outcome, Table, Warn, judge
 from contracts.measurement import Measurement, Value
 from contracts.record import ProcessRecord, canonical
 from tests.bench.figures import table, times
@@ -90,6 +90,8 @@ def run(*, seconds: float, rounds: int) -> None:
             outcome=judgement.outcome,
             measurements=measurements,
             verdicts=judgement.verdicts,
+            criteria_revision=criteria.revision,
+            judge_version=JUDGE_VERSION,
             completed_at=NOON,
         )
         written = canonical(record)
