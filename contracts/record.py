@@ -16,7 +16,7 @@ from contracts.base import (
     StationId,
     UtcTime,
 )
-from contracts.criteria import CriteriaRevision, MachineVerdict, MeasurementVerdict, Outcome, Verdict
+from contracts.criteria import CriteriaRevision, MachineVerdict, MeasurementVerdict, Outcome, Verdict, subjects
 from contracts.measurement import Measurement
 
 
@@ -136,8 +136,10 @@ class ProcessRecord(Contract):
         for one in judged:
             if one.verdict not in (Verdict.PASS, Verdict.WARN):
                 return f"the verdict of {one.name} is {one.verdict}"
-            if one.name not in measured or one.limit is None:
-                return f"the verdict of {one.name} has no {'limit' if one.name in measured else 'measurement'}"
+            if one.limit is None:
+                return f"the verdict of {one.name} has no limit"
+            if not measured.issuperset(subjects(one.name, one.limit)):
+                return f"the verdict of {one.name} has no measurement"
         return None if judged else "nothing was judged"
 
     @property

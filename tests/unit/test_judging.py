@@ -108,6 +108,34 @@ def test_what_companions_measure_is_judged_in_the_record_they_work_for() -> None
     assert set(own.criteria) == {"printer.printed", "verifier.code", "verifier.grade"}
 
 
+@pytest.mark.parametrize(
+    ("criterion", "temperature", "outcome"),
+    [
+        (Criterion(formula="temperature - 20 K", upper=40, unit="degC"), 60.0, Outcome.PASS),
+        (Criterion(formula="temperature - 20 K", upper=40, unit="degC"), 60.1, Outcome.FAIL),
+        (Criterion(formula="temperature / (temperature - 20 K)", upper=40), 60.0, Outcome.ERROR),
+        (Criterion(holds="temperature > 300 K"), 60.0, Outcome.PASS),
+        (Criterion(holds="temperature > humidity"), 60.0, Outcome.ERROR),
+    ],
+    ids=str,
+)
+def test_a_rule_across_measurements_makes_a_record_like_any_other(
+    tester: StationSettings, criterion: Criterion, temperature: float, outcome: Outcome
+) -> None:
+    rules = CriteriaSet(process="P03_SENSOR_INSPECTION", revision="r", criteria={"rule": criterion})
+    record = record_of(tester, "tester", GOOD | {"temperature": temperature}, rules)
+    assert record.outcome is outcome
+    assert ProcessRecord.model_validate_json(canonical(record)) == record
+
+
+def test_a_formula_of_two_recording_machines_is_an_error_in_both_and_left_out_by_none(two: StationSettings) -> None:
+    rule = Criterion(holds="temperature > tof_i2c")
+    rules = CriteriaSet(process="P03_SENSOR_INSPECTION", revision="r", criteria={"rule": rule})
+    for machine in ("oven", "bus"):
+        values: dict[str, RawValue | PointValue | None] = {"n": 1, "serial_number": SERIAL, "temperature": 60.0}
+        assert record_of(two, machine, values | {"tof_i2c": True}, rules).outcome is Outcome.ERROR
+
+
 @pytest.mark.parametrize("point", ["temperature", "tof_i2c"])
 @pytest.mark.parametrize(
     "value",

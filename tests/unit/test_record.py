@@ -71,6 +71,9 @@ def test_a_record_of_nothing_is_refused(changes: dict[str, Any], told: str) -> N
 PASSED = proof()["verdicts"][0]
 
 
+RATIO = Criterion(formula="temperature / humidity", lower=0, unit="degC")
+
+
 def _verdicts(*verdicts: Verdict) -> dict[str, Any]:
     return {"verdicts": tuple(PASSED.model_copy(update={"verdict": one}) for one in verdicts)}
 
@@ -89,6 +92,7 @@ def _verdicts(*verdicts: Verdict) -> dict[str, Any]:
         (_verdicts(Verdict.WARN, Verdict.ERROR), "the verdict of temperature is ERROR"),
         ({"measurements": ()}, "has no measurement"),
         ({"verdicts": (PASSED.model_copy(update={"limit": None}),)}, "has no limit"),
+        ({"verdicts": (PASSED.model_copy(update={"limit": RATIO}),)}, "has no measurement"),
     ],
 )
 def test_a_pass_that_contradicts_itself_is_no_record(kind: dict[str, Any], changes: dict[str, Any], told: str) -> None:
