@@ -1,4 +1,4 @@
-"""``python -m tests.bench [latency|footprint|cpu|fleet|judge]``: measure beside a floor, and print the ratios."""
+"""``python -m tests.bench [latency|footprint|cpu|fleet|judge|outbox|drain]``: measure beside a floor, print ratios."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tests.bench import cpu, fleet, footprint, judge, latency
+from tests.bench import cpu, drain, fleet, footprint, judge, latency, outbox
 
 
 class Which(StrEnum):
@@ -18,6 +18,8 @@ class Which(StrEnum):
     CPU = "cpu"
     FLEET = "fleet"
     JUDGE = "judge"
+    OUTBOX = "outbox"
+    DRAIN = "drain"
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -42,6 +44,12 @@ def main(
                 asyncio.run(fleet.run(machines_of=[1, 3] if quick else [1, 50], seconds=1.0 if quick else 30.0))
             case Which.JUDGE:
                 judge.run(seconds=0.01 if quick else 1.0, rounds=1 if quick else 5)
+            case Which.OUTBOX:
+                asyncio.run(
+                    outbox.run(machines_of=[1, 10, 100], seconds=0.2 if quick else 3.0, rounds=1 if quick else 5)
+                )
+            case Which.DRAIN:
+                asyncio.run(drain.run(waiting=1500 if quick else 100_000))
         print()
 
 

@@ -46,6 +46,17 @@ def memory(pid: int) -> Memory:
     return memory_in(Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii"))
 
 
+def peak_memory(pid: int) -> float:
+    """The most this process ever held resident, or since ``reset_peak``; MiB."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
+
+
+def reset_peak(pid: int) -> None:
+    """Forget the most it held until now (proc(5), clear_refs)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
+
+
 def cpu_seconds(pid: int) -> float:
     """Time all threads of this process have spent on a processor, by the scheduler's own clock (nanoseconds)."""
     tasks = Path(f"/proc/{pid}/task").iterdir()

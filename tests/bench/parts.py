@@ -4,6 +4,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 
 from agent.settings import load
@@ -12,6 +13,8 @@ from drivers.registry import protocols
 from tests.support.agents import CONFIG, addresses
 from tests.support.brokers import RunningBroker, iotcore_broker
 from tests.support.processes import Process
+
+_FIRST_DAY = date(2024, 11, 18)
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,10 @@ OPCUA = Bench(
 
 
 def serial_number(number: int) -> str:
-    """A number per unit, a hundred units a LOT."""
+    """A number per unit, a hundred units a LOT, 999 LOTs a day."""
     lot, unit = divmod(number - 1, 100)
-    return f"WF-KR-241118D-{lot % 999 + 1:03d}-{unit + 1:04d}"
+    day, lot = divmod(lot, 999)
+    return f"WF-KR-{_FIRST_DAY + timedelta(days=day):%y%m%d}D-{lot + 1:03d}-{unit + 1:04d}"
 
 
 @asynccontextmanager

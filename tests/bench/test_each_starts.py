@@ -15,6 +15,8 @@ from tests.support.processes import Process
         ("cpu", "per 1,000 results"),
         ("fleet", "RSS MiB"),
         ("judge", "judge / validate"),
+        ("outbox", "of sqlite3's"),
+        ("drain", "batches before one, most"),
     ],
 )
 async def test_each_runs_and_prints_its_table(which: str, says: str) -> None:

@@ -25,10 +25,14 @@ _START_S = 120.0
 
 
 class Cluster:
-    """A PostgreSQL of the tests' own. Its port and what it holds stay the same over ``kill()`` and ``start()``."""
+    """A PostgreSQL of the tests' own. Its port and what it holds stay the same over ``kill()`` and ``start()``.
 
-    def __init__(self, folder: Path) -> None:
+    It syncs nothing, since a killed server loses nothing by that, unless it is to be ``durable``.
+    """
+
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.folder = folder
+        self._durable = durable
         self.port = _free_port()
         self._user = "postgres" if os.geteuid() == 0 else None
         self._server: subprocess.Popen[bytes] | None = None
@@ -44,7 +48,8 @@ class Cluster:
 
     def start(self) -> None:
         """Start the server; returns when it answers. After a kill it recovers what it had committed."""
-        command = f"{binaries()}/postgres -D {self._data} -p {self.port} -k {self.folder} -h 127.0.0.1 -F".split()
+        command = f"{binaries()}/postgres -D {self._data} -p {self.port} -k {self.folder} -h 127.0.0.1".split()
+        command += [] if self._durable else ["-F"]
         deadline = time.monotonic() + _START_S
         while True:
             with (self.folder / "log").open("ab") as log:
@@ -120,11 +125,11 @@ def binaries() -> Path:
 
 
 @contextmanager
-def running_cluster() -> Iterator[Cluster]:
+def running_cluster(*, durable: bool = False) -> Iterator[Cluster]:
     """Start a cluster; stop and remove it afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     try:
-        cluster = Cluster(folder)
+        cluster = Cluster(folder, durable=durable)
         try:
             cluster.start()
             yield cluster
