@@ -10,8 +10,8 @@ from typing import Any
 import structlog
 
 from agent.settings import MachineSettings, StationSettings
-from agent.settings.issues import did_you_mean
 from contracts.errors import DataError, NeuroHubError
+from documents.issues import did_you_mean
 from drivers.base import Fault, Settable, Simulator
 from drivers.registry import protocols
 

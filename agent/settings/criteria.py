@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from agent.settings.document import Document, MappingNode, ScalarNode
-from agent.settings.explain import described, validated
-from agent.settings.issues import Issue, KeyPath, did_you_mean, issue_at, one_of
 from agent.settings.machine import MachineSettings
 from agent.settings.references import companions_of, measured_by
 from contracts.criteria import Criterion, cannot_compute, fits, subjects, unknown_unit
+from documents.document import Document, MappingNode, ScalarNode
+from documents.explain import described, validated
+from documents.issues import Issue, KeyPath, did_you_mean, issue_at, one_of
 
 
 def read_criteria(document: Document, issues: list[Issue]) -> dict[str, Criterion]:

@@ -5,11 +5,11 @@ Kinds are as the drivers' settings tell them; a point whose kind they do not tel
 
 from collections.abc import Iterator, Mapping
 
-from agent.settings.document import Document
-from agent.settings.explain import described
-from agent.settings.issues import Issue, KeyPath, issue_at
 from agent.settings.machine import MachineKeys, MachineSettings
 from contracts.criteria import Criterion
+from documents.document import Document
+from documents.explain import described
+from documents.issues import Issue, KeyPath, issue_at
 from drivers.base import PointSettings, ProtocolSettings
 from drivers.kinds import UNKNOWN, Kind, Kinds, kinds_of
 

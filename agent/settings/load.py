@@ -5,13 +5,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from agent.settings.criteria import check_criteria, read_criteria
-from agent.settings.document import Document, MappingNode, ScalarNode
-from agent.settings.explain import described, validated
-from agent.settings.issues import Issue, KeyPath, SettingsError, closest, did_you_mean, issue_at, one_of
 from agent.settings.kinds import check_rules, check_values
 from agent.settings.machine import MachineKeys, MachineSettings, UnitPoints
 from agent.settings.overrides import apply_overrides
-from agent.settings.reading import read_document
 from agent.settings.references import (
     check_companions,
     check_jobs,
@@ -21,6 +17,10 @@ from agent.settings.references import (
 )
 from agent.settings.scanners import check_scanners
 from agent.settings.station import StationKeys, StationSettings
+from documents.document import Document, MappingNode, ScalarNode
+from documents.explain import described, validated
+from documents.issues import Issue, KeyPath, SettingsError, closest, did_you_mean, issue_at, one_of
+from documents.reading import read_document
 from drivers.base import ProtocolSettings
 from drivers.registry import protocols
 

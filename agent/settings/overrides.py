@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from agent.settings.document import Document, Entry, MappingNode, Node, ScalarNode, SequenceNode
-from agent.settings.issues import Issue, Place, did_you_mean, issue_at
-from agent.settings.reading import parse_value
+from documents.document import Document, Entry, MappingNode, Node, ScalarNode, SequenceNode
+from documents.issues import Issue, Place, did_you_mean, issue_at
+from documents.reading import parse_value
 
 
 def apply_overrides(document: Document, overrides: Iterable[str]) -> list[Issue]:

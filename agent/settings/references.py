@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import TypeAdapter, ValidationError
 
-from agent.settings.document import Document, MappingNode, ScalarNode
-from agent.settings.issues import Issue, KeyPath, did_you_mean, issue_at, one_of
 from agent.settings.machine import MachineKeys, MachineSettings
 from contracts.base import Name
+from documents.document import Document, MappingNode, ScalarNode
+from documents.issues import Issue, KeyPath, did_you_mean, issue_at, one_of
 from drivers.base import ProtocolSettings, SharedLine
 from drivers.template import names_in
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
-from agent.settings.document import Document
-from agent.settings.issues import Issue, KeyPath, did_you_mean, issue_at, one_of
 from agent.settings.machine import MachineKeys, MachineSettings
+from documents.document import Document
+from documents.issues import Issue, KeyPath, did_you_mean, issue_at, one_of
 
 
 def check_scanners(

@@ -11,8 +11,6 @@ from pydantic import AfterValidator, Field, InstanceOf, model_validator
 from pydantic_core import PydanticCustomError
 
 from agent.outbox.room import Limits
-from agent.settings.explain import SECRET, UNKNOWN_NAME
-from agent.settings.issues import Issue
 from agent.settings.machine import MachineSettings
 from agent.settings.sizes import Size
 from contracts.base import ProcessCode, RegularExpression, StationId
@@ -20,6 +18,8 @@ from contracts.criteria import CriteriaSet, Criterion
 from contracts.duration import Duration
 from contracts.processes import BY_CODE
 from contracts.record import Part
+from documents.explain import SECRET, UNKNOWN_NAME
+from documents.issues import Issue
 from drivers.base import Strict
 from messaging.broker import BrokerAddress, parse_broker_url
 

@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.settings import Issue, SettingsError, StationSettings, load
-from agent.settings.issues import closest
-from agent.settings.reading import MAX_BYTES
-from agent.settings.scalars import plain_scalar
 from contracts.criteria import Outcome, judge
 from contracts.errors import SetupError
 from contracts.measurement import Measurement
 from contracts.record import Part
+from documents.issues import closest
+from documents.reading import MAX_BYTES
+from documents.scalars import plain_scalar
 from drivers import registry
 from tests.support.wire import BROKEN, WIRE, WireSettings
 

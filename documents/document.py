@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from agent.settings.issues import Issue, KeyPath, Place
 from contracts.measurement import Scalar
+from documents.issues import Issue, KeyPath, Place
 
 Plain = Scalar | list["Plain"] | dict[str, "Plain"] | None
 

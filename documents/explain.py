@@ -10,12 +10,12 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from agent.settings.document import Document, MappingNode, Node, ScalarNode, SequenceNode
-from agent.settings.issues import Issue, KeyPath, did_you_mean, issue_at, one_of
-from agent.settings.scalars import plain_scalar
-from agent.settings.shapes import below, keys_of
 from contracts import base
 from contracts.criteria import numbers
+from documents.document import Document, MappingNode, Node, ScalarNode, SequenceNode
+from documents.issues import Issue, KeyPath, did_you_mean, issue_at, one_of
+from documents.scalars import plain_scalar
+from documents.shapes import below, keys_of
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from agent.settings.document import MappingNode, Node, ScalarNode
+from documents.document import MappingNode, Node, ScalarNode
 
 
 def parts(annotation: Any) -> Iterator[Any]:

@@ -23,10 +23,10 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-from agent.settings.document import Document, Entry, MappingNode, Node, ScalarNode, SequenceNode
-from agent.settings.issues import Issue, KeyPath, Place, SettingsError, issue_at
-from agent.settings.scalars import plain_scalar
 from contracts.measurement import Scalar
+from documents.document import Document, Entry, MappingNode, Node, ScalarNode, SequenceNode
+from documents.issues import Issue, KeyPath, Place, SettingsError, issue_at
+from documents.scalars import plain_scalar
 
 MAX_DEPTH = 30
 MAX_BYTES = 4 * 1024 * 1024
