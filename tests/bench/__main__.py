@@ -1,4 +1,4 @@
-"""``python -m tests.bench [latency|footprint|cpu|fleet|judge|outbox|drain]``: measure beside a floor, print ratios."""
+"""``python -m tests.bench [latency|footprint|cpu|fleet|wide|judge|outbox|drain]``: measure beside a floor."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tests.bench import cpu, drain, fleet, footprint, judge, latency, outbox
+from tests.bench import cpu, drain, fleet, footprint, judge, latency, outbox, wide
 
 
 class Which(StrEnum):
@@ -17,6 +17,7 @@ class Which(StrEnum):
     FOOTPRINT = "footprint"
     CPU = "cpu"
     FLEET = "fleet"
+    WIDE = "wide"
     JUDGE = "judge"
     OUTBOX = "outbox"
     DRAIN = "drain"
@@ -42,6 +43,8 @@ def main(
                 asyncio.run(cpu.run(seconds=0.5 if quick else 15.0, rounds=1 if quick else 2))
             case Which.FLEET:
                 asyncio.run(fleet.run(machines_of=[1, 3] if quick else [1, 50], seconds=1.0 if quick else 30.0))
+            case Which.WIDE:
+                asyncio.run(wide.run(machines_of=[1, 2] if quick else [1, 5], seconds=1.0 if quick else 30.0))
             case Which.JUDGE:
                 judge.run(seconds=0.01 if quick else 1.0, rounds=1 if quick else 5)
             case Which.OUTBOX:

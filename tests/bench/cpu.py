@@ -8,12 +8,12 @@ import asyncio
 import statistics
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivers.base import Simulator
+from drivers.base import RawValue, Simulator
 from tests.bench.figures import cpu_seconds, table, times
 from tests.bench.parts import MODBUS, Backbone, backbone, machines
 from tests.support.agents import agent
@@ -62,12 +62,24 @@ class Cost:
     rate: float
 
 
+Result = Callable[[int, int], Mapping[str, RawValue | None]]
+"""What a machine shows: of the unit of this number, in its cycle of this number."""
+
+
+def modbus_result(unit: int, cycle: int) -> Mapping[str, RawValue | None]:
+    """Of a sensor tester."""
+    return MODBUS.result(unit, COUNTER) | {COUNTER: cycle}
+
+
 class Crew:
     """The machines: each makes its next result on time, or as soon as the last one is acknowledged."""
 
-    def __init__(self, simulators: Mapping[str, Simulator], every_s: float = EVERY_S) -> None:
+    def __init__(
+        self, simulators: Mapping[str, Simulator], every_s: float = EVERY_S, result: Result = modbus_result
+    ) -> None:
         self._simulators = list(simulators.values())
         self._every_s = every_s
+        self._result = result
         self._counts = [0] * len(self._simulators)
         self.made = 0
 
@@ -89,8 +101,8 @@ class Crew:
             due = max(due, loop.time() - self._every_s) + self._every_s
             self._counts[number] = self._counts[number] % 65535 + 1
             cycle = self._counts[number]
-            values = MODBUS.result((cycle * len(self._simulators) + number) % 99900 + 1, COUNTER) | {COUNTER: cycle}
-            await self._simulators[number].cycle(values, cycle)
+            unit = (cycle * len(self._simulators) + number) % 99900 + 1
+            await self._simulators[number].cycle(self._result(unit, cycle), cycle)
             self.made += 1
 
 

@@ -80,5 +80,5 @@ def ms(seconds: float) -> str:
 
 
 def times(value: float, floor: float) -> str:
-    """How often ``floor`` is contained in ``value``."""
-    return f"{value / floor:.1f}x"
+    """How often ``floor`` is contained in ``value``; nothing where the floor was too low to be measured."""
+    return "" if floor <= 0 else f"{value / floor:.1f}x"

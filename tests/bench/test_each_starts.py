@@ -14,6 +14,7 @@ from tests.support.processes import Process
         ("footprint", "RSS MiB"),
         ("cpu", "per 1,000 results"),
         ("fleet", "RSS MiB"),
+        ("wide", "RSS MiB"),
         ("judge", "judge / validate"),
         ("outbox", "of sqlite3's"),
         ("drain", "batches before one, most"),
