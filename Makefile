@@ -39,6 +39,7 @@ lint: setup-dev ## style, types, who imports whom, published schemas, READMEs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=docs/drivers/example $(BIN)/mypy -p seamcam
 	$(BIN)/lint-imports
 	$(BIN)/python -m contracts.schema --check
 	$(BIN)/python -m drivers.reference --check

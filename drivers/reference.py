@@ -1,5 +1,6 @@
 """Keeps each protocol's README true: ``python -m drivers.reference`` writes its table of keys and its sample.
 
+With the name of a plug-in and its folder, ``python -m drivers.reference seamcam FOLDER``, it does so for that one.
 The table is made from the settings model: a field's meaning is the docstring under it. ``--check`` writes nothing,
 names what is not current or has no meaning, and exits with 1.
 """
@@ -16,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from contracts.duration import Duration
-from drivers.registry import OURS
+from drivers.registry import OURS, protocols
 
 FOLDER = Path(__file__).parent
 _DURATION = TypeAdapter(Duration).json_schema()["pattern"]
@@ -240,8 +241,10 @@ def _between(text: str, name: str, content: str) -> str:
 def main(arguments: list[str]) -> int:
     """Write the READMEs, or check them. The exit code."""
     wrong: list[str] = []
-    for name, protocol in OURS.items():
-        model, folder = protocol.settings(), FOLDER / name
+    named = [argument for argument in arguments if argument != "--check"]
+    folders = {named[0]: Path(named[1])} if named else {name: FOLDER / name for name in OURS}
+    for name, folder in folders.items():
+        model = protocols()[name].settings()
         if "--check" not in arguments:
             write(model, folder)
         wrong += problems(name, model, folder)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pkgutil import resolve_name
-from typing import Any, cast
+from typing import cast
 
 from drivers.base import Driver, ProtocolSettings, Simulator
 
@@ -50,10 +50,31 @@ OURS: dict[str, ProtocolFolder] = {
 }
 
 
+@dataclass(frozen=True)
+class Unloadable(ProtocolFolder):
+    """A plug-in that is installed and of no use. Only the machine that wants it is told."""
+
+    why: str
+
+    def settings(self) -> type[ProtocolSettings]:
+        """Raises ImportError."""
+        raise ImportError(self.why)
+
+
 def protocols() -> dict[str, ProtocolFolder]:
     """Every protocol by name: ours first, then plug-ins (an entry point that loads to a ProtocolFolder)."""
     found = dict(OURS)
     for entry in entry_points(group=ENTRY_POINT_GROUP):
-        plugin: Any = entry.load()
-        found.setdefault(entry.name, plugin)
+        if entry.name not in found:
+            found[entry.name] = _plugin(entry)
     return found
+
+
+def _plugin(entry: EntryPoint) -> ProtocolFolder:
+    try:
+        plugin = entry.load()
+    except Exception as error:  # noqa: BLE001  # others' code: stations that do not use it have to start
+        return Unloadable(entry.name, "", "", "", str(error) or type(error).__name__)
+    if isinstance(plugin, ProtocolFolder):
+        return plugin
+    return Unloadable(entry.name, "", "", "", f"{entry.value} is no ProtocolFolder")

@@ -18,6 +18,7 @@ from tests.contract.bench import Bench, JobBench, ResultBench
 from tests.contract.benches.label import label_bench, label_serial_bench, label_usb_bench
 from tests.contract.benches.modbus import modbus_rtu_bench, modbus_tcp_bench
 from tests.contract.benches.opcua import opcua_bench
+from tests.contract.benches.seamcam import seamcam_bench
 from tests.contract.benches.serial import serial_cable_bench, serial_on_demand_bench, serial_socket_bench
 
 PATIENCE_S = 20.0
@@ -29,12 +30,14 @@ STANDING: Mapping[str, Callable[[Path], AbstractAsyncContextManager[ResultBench]
     "opcua": opcua_bench,
 }
 """A result stands in the machine, to be read point by point."""
+WHOLE: Mapping[str, Callable[[Path], AbstractAsyncContextManager[ResultBench]]] = {"seamcam": seamcam_bench}
+"""A result stands in the machine, and one answer holds all of it."""
 PUSHED: Mapping[str, Callable[[Path], AbstractAsyncContextManager[ResultBench]]] = {
     "serial-cable": serial_cable_bench,
     "serial-socket": serial_socket_bench,
 }
 """A result is a message."""
-RESULTS = {**STANDING, **PUSHED}
+RESULTS = {**STANDING, **WHOLE, **PUSHED}
 JOBS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[JobBench]]] = {
     "label-tcp": label_bench,
     "label-serial": label_serial_bench,

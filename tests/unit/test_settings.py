@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -55,6 +56,9 @@ def _wire(monkeypatch: pytest.MonkeyPatch) -> None:
     plugins = [
         SimpleNamespace(name="wire", load=lambda: WIRE),
         SimpleNamespace(name="broken", load=lambda: BROKEN),
+        SimpleNamespace(name="gone", value="gone:PROTOCOL", load=lambda: import_module("no_such_package")),
+        SimpleNamespace(name="other", value="other:main", load=lambda: print),
+        SimpleNamespace(name="modbus", load=lambda: WIRE),
     ]
     monkeypatch.setattr(registry, "entry_points", lambda group: plugins)
 
@@ -347,6 +351,16 @@ def test_an_error_holds_every_issue_by_position(loaded: Load) -> None:
             "protocol: broken",
             "5:15 machines.tester.protocol: protocol cannot be loaded: No module named 'no_such_package'; "
             "install it again",
+        ),
+        (
+            "protocol: wire",
+            "protocol: gone",
+            "5:15 machines.tester.protocol: protocol cannot be loaded: No module named 'no_such_package'; install",
+        ),
+        (
+            "protocol: wire",
+            "protocol: other",
+            "5:15 machines.tester.protocol: protocol cannot be loaded: other:main is no ProtocolFolder; install it",
         ),
         ("protocol: wire", "protocol: [wire]", "5:5 machines.tester.protocol: unknown protocol; expected one of"),
         (
