@@ -44,7 +44,7 @@ def main(
             case Which.FLEET:
                 asyncio.run(fleet.run(machines_of=[1, 3] if quick else [1, 50], seconds=1.0 if quick else 30.0))
             case Which.WIDE:
-                asyncio.run(wide.run(machines_of=[1, 2] if quick else [1, 5], seconds=1.0 if quick else 30.0))
+                asyncio.run(wide.run(machines_of=[1] if quick else [1, 5], seconds=1.0 if quick else 30.0))
             case Which.JUDGE:
                 judge.run(seconds=0.01 if quick else 1.0, rounds=1 if quick else 5)
             case Which.OUTBOX:
