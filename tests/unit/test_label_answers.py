@@ -38,6 +38,44 @@ def test_an_answer_says_the_state_it_was_made_from(status: HostStatus) -> None:
     assert parse_host_status(answer) == status
 
 
+LETTERS = (
+    "aaa,b,c,dddd,eee,f,g,h,iii,j,k,l",
+    "mmm,n,o,p,q,r,s,t,uuuuuuuu,v,www",
+    "xxxx,y",
+)
+"""Zebra, Programming Guide P1099958, ~HS: the three strings."""
+
+
+@pytest.mark.parametrize(
+    ("letter", "name", "value"),
+    [
+        ("b", "paper_out", True),
+        ("c", "paused", True),
+        ("eee", "formats_waiting", 12),
+        ("g", "diagnostic_mode", True),
+        ("h", "partial_format", True),
+        ("j", "configuration_lost", True),
+        ("l", "head_too_hot", True),
+        ("o", "head_open", True),
+        ("p", "ribbon_out", True),
+        ("t", "label_waiting", True),
+        ("uuuuuuuu", "labels_remaining", 345),
+        *(
+            (letter, None, 1)
+            for letter in ("aaa", "dddd", "f", "k", "mmm", "n", "q", "r", "s", "v", "www", "xxxx", "y")
+        ),
+    ],
+)
+def test_each_field_stands_where_the_manual_has_it(letter: str, name: str | None, value: int) -> None:
+    """And one that says nothing of a label's fate changes nothing."""
+    strings = [
+        ",".join(str(int(value) if one == letter else 0).zfill(len(one)) for one in string.split(",")).encode()
+        for string in LETTERS
+    ]
+    status = parse_host_status(b"".join(b"\x02" + string + b"\x03\r\n" for string in strings))
+    assert status == HostStatus(**({} if name is None else {name: value}))
+
+
 @given(states, st.data())
 def test_half_an_answer_is_none(status: HostStatus, data: st.DataObject) -> None:
     answer = host_status(status)
