@@ -7,7 +7,7 @@ ARGS ?=
 MINUTES ?= 10
 SEED ?= 7
 
-.PHONY: help setup setup-dev demo test chaos bench lint lock
+.PHONY: help setup setup-dev demo test proof chaos bench lint lock
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
@@ -26,6 +26,11 @@ test: setup-dev ## run every test on all cores, with coverage (ARGS="-k outbox" 
 		libmodbus-dev mbpoll avrdude arduino-core-avr libsimavr-dev
 	@tools/node-packages tests/interop/label tests/interop/opcua
 	$(BIN)/python -m pytest -n logical --dist worksteal --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=90)
+
+proof: setup-dev ## try every property of framing and decoding on 10,000 generated streams
+	HYPOTHESIS_PROFILE=proof $(BIN)/python -m pytest -n logical --dist worksteal -o faulthandler_timeout=3600 \
+		tests/unit/test_framing.py tests/unit/test_fields.py tests/unit/test_modbus_codec.py \
+		tests/unit/test_modbus_frames.py tests/unit/test_opcua_values.py
 
 chaos: setup-dev ## break a whole line on purpose and compare (MINUTES=10 SEED=7, ARGS="--broker iotcore")
 	@tools/system-packages mosquitto postgresql faketime

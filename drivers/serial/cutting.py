@@ -181,6 +181,9 @@ class _Sized:
         self._settings = settings
         self._passed = 0
         self._problem = ""
+        """Why the first byte that was passed over begins no frame; of those behind it not all are looked at."""
+        self._why = ""
+        """The same of the place looked at now."""
         self._is_lost = False
         """Only silence can show where the next frame begins."""
         self._is_unfinished = False
@@ -201,7 +204,7 @@ class _Sized:
                 continue
             message = self._message(buffer[self._passed : self._passed + size]) if size else None
             if message is None:
-                self._reject(buffer, self._problem, unfinished=False)
+                self._reject(buffer, self._why, unfinished=False)
             elif self._passed:
                 return self._passed_over(buffer)
             else:
@@ -222,7 +225,7 @@ class _Sized:
         start = settings.start_bytes
         head = bytes(buffer[at : at + len(start)])
         if not start.startswith(head):
-            self._problem = f"bytes outside a frame: frame.start, now {settings.start!r}, is missing"
+            self._why = f"bytes outside a frame: frame.start, now {settings.start!r}, is missing"
             return 0
         if settings.fixed is not None:
             return settings.fixed
@@ -234,7 +237,7 @@ class _Sized:
         size = length_in(field, settings.length)
         least = max(settings.overhead, settings.length.at + settings.length.size)
         if size is None or not least <= size <= settings.max_length:
-            self._problem = (
+            self._why = (
                 f"a length of {size if size is not None else field!r}: no frame has that; check frame.length "
                 "and frame.max_length"
             )
@@ -245,7 +248,7 @@ class _Sized:
         try:
             return message_of(bytes(data), self._settings)
         except DataError as error:
-            self._problem = str(error)
+            self._why = str(error)
             return None
 
     def _reject(self, buffer: bytearray, problem: str, *, unfinished: bool) -> None:

@@ -146,6 +146,17 @@ def test_every_byte_comes_out_once_and_cuts_make_no_difference(style: Style, str
         assert (frame.kind == "message") == (frame.problem is None)
 
 
+def test_a_broken_frame_is_told_by_its_own_fault_whatever_came_with_it() -> None:
+    """And not by what the bytes behind it are."""
+    checksum = {"type": "sum8", "place": "before_end", "notation": "binary"}
+    frame = FrameSettings.model_validate({"start": "\xa5", "fixed": 12, "checksum": checksum})
+    stream = b"\xa5" + bytes(10) + b"\x01\x00"
+    (at_once,) = fed(Framer(frame), [stream])
+    assert (at_once.kind, at_once.data) == ("broken", stream)
+    assert (at_once.problem or "").startswith("checksum wrong: the frame has 01, its bytes give 00")
+    assert fed(Framer(frame), [stream[:12], stream[12:]]) == [at_once]
+
+
 @many
 @given(style=styles(), data=st.data())
 def test_what_was_sent_comes_out_cut_at_every_byte(style: Style, data: st.DataObject) -> None:
