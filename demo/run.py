@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import SQLAlchemyError
-
 from central.store import Counts, Store
 from contracts.errors import NeuroHubError, SetupError
 from demo.children import Child, ChildError, cancelled, keep_running
@@ -61,8 +58,6 @@ class Demo:
         except* (NeuroHubError, ChildError) as group:
             for error in group.exceptions:
                 self._say(f"the demo ends: {error}")
-        except* (SQLAlchemyError, ValueError) as group:
-            self._say(f"the demo ends: {_shown(self._database_url)}: {group.exceptions[0]}")
         finally:
             await self._stop_all()
             if right and not self._options.keep:
@@ -72,15 +67,15 @@ class Demo:
         return right
 
     async def _run(self) -> bool:
-        url = await self._start_central(self._options.broker or await self._start_broker())
         store = Store(self._database_url)
         try:
+            url = await self._start_central(self._options.broker or await self._start_broker(), store.database.shown)
             before = store.counts()
             units = self._new_units(store)
             line = await self._start_stations(url)
             await self._move_all(units, line, store, before)
             if self._options.keep:
-                await self._wait_for_interrupt()
+                await self._wait_for_interrupt(store.database.shown)
             await self._stop_all()
             outboxes = [station.outbox for station in line.values()]
             result = reconcile(self._started, self._made, outboxes, store, before)
@@ -95,15 +90,13 @@ class Demo:
         broker = await self._start(Child("broker", ["demo.broker", "--port", "0"], self._folder / "broker.log"))
         return str((await broker.first_line())["url"])
 
-    async def _start_central(self, broker_url: str) -> str:
+    async def _start_central(self, broker_url: str, database: str) -> str:
         log = self._folder / "central.log"
         environment = {**os.environ, "DATABASE_URL": self._database_url, "BROKER_URL": broker_url}
         migrating = Child("central migrate", ["central", "migrate"], log, environment=environment)
         await migrating.start()
         if await migrating.ended() != 0:
-            raise ChildError(
-                f"the database {_shown(self._database_url)} could not be set up.\n{migrating.last_words()}"
-            )
+            raise ChildError(f"the database {database} could not be set up.\n{migrating.last_words()}")
         self._watch(await self._start(Child("central", ["central", "run"], log, environment=environment)))
         return broker_url
 
@@ -212,11 +205,11 @@ class Demo:
     async def _count(self, store: Store, before: Counts) -> None:
         self._progress.committed = (await asyncio.to_thread(store.counts)).records - before.records
 
-    async def _wait_for_interrupt(self) -> None:
+    async def _wait_for_interrupt(self, database: str) -> None:
         self._say("\nrunning; end with Ctrl-C. The commands, to start each by hand:")
         for child in self._children:
             self._say("  " + shlex.join(child.arguments))
-        self._say(f"central's environment: DATABASE_URL={_shown(self._database_url)}; logs and data: {self._folder}")
+        self._say(f"central's environment: DATABASE_URL={database}; logs and data: {self._folder}")
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -249,11 +242,3 @@ class Demo:
 def _each(say: Callable[[str], None], what: str, items: Sequence[object]) -> None:
     for item in items:
         say(f"{what:<10}  {item}")
-
-
-def _shown(url: str) -> str:
-    """A database's URL without its password."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except SQLAlchemyError:
-        return "as given"

@@ -19,9 +19,6 @@ from documents.shapes import below, keys_of
 
 M = TypeVar("M", bound=BaseModel)
 
-SECRET = "secret"
-"""Type of a PydanticCustomError whose value must not be shown."""
-
 UNKNOWN_NAME = "unknown_name"
 """Type of a PydanticCustomError for a name that is none of its context's ``known``."""
 
@@ -297,6 +294,6 @@ def _in_its_own_words(one: _Found, document: Document) -> Issue:
         if document.node((*path, inner[len(path)])) is not None:
             path, text = inner, prefixed[2]
     node = document.node(path)
-    found = described(node) if isinstance(node, ScalarNode) and kind != SECRET else None
+    found = described(node) if isinstance(node, ScalarNode) else None
     place = document.place(path, key=one.at_key)
     return issue_at(place, path, text[:1].lower() + text[1:], found=found)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from contracts.errors import SetupError
+from contracts.masking import masked
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands: the keys (and places in lists, from 0) that lead to it."""
@@ -24,7 +25,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Issue:
-    """One mistake. ``path`` is the dotted key path; empty where the file as a whole is meant."""
+    """One mistake. ``path`` is the dotted key path; empty where the file as a whole is meant.
+
+    ``str()`` shows no password, neither of an address nor of a key that is to hold one.
+    """
 
     file: str
     line: int | None
@@ -39,15 +43,16 @@ class Issue:
         place = str(Place(self.file, self.line, self.column))
         subject = f"{place} {self.path}" if self.path and self.line is not None else place
         parts = [self.message]
-        if self.expected is not None and self.found is not None:
-            parts.append(f"expected {self.expected}, found {self.found}")
+        found = None if "password" in self.path else self.found
+        if self.expected is not None and found is not None:
+            parts.append(f"expected {self.expected}, found {found}")
         elif self.expected is not None:
             parts.append(f"expected {self.expected}")
-        elif self.found is not None:
-            parts.append(f"found {self.found}")
+        elif found is not None:
+            parts.append(f"found {found}")
         if self.hint is not None:
             parts.append(self.hint)
-        return f"{subject}: {'; '.join(parts)}"
+        return f"{masked(subject)}: {'; '.join(map(masked, parts))}"
 
 
 class SettingsError(SetupError):

@@ -45,7 +45,10 @@ def parse_broker_url(url: str) -> tuple[str, int, bool]:
 
     Raises ValueError for another scheme, a missing host, a path, a port out of range, or credentials in the URL.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its text repeats the URL
+        raise ValueError("a broker URL looks like mqtt://host:1883") from None
     if parts.scheme not in ("mqtt", "mqtts"):
         raise ValueError("a broker URL starts with mqtt:// or mqtts://")
     if parts.username is not None or parts.password is not None:

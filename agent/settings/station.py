@@ -18,7 +18,7 @@ from contracts.criteria import CriteriaSet, Criterion
 from contracts.duration import Duration
 from contracts.processes import BY_CODE
 from contracts.record import Part
-from documents.explain import SECRET, UNKNOWN_NAME
+from documents.explain import UNKNOWN_NAME
 from documents.issues import Issue
 from drivers.base import Strict
 from messaging.broker import BrokerAddress, parse_broker_url
@@ -41,8 +41,7 @@ def _broker_url(url: str) -> str:
         parse_broker_url(url)
     except ValueError as error:
         if "@" in url:
-            hint = "use the keys username and password_file"
-            raise PydanticCustomError(SECRET, "{reason}; {hint}", {"reason": str(error), "hint": hint}) from error
+            raise ValueError(f"{error}; use the keys username and password_file") from error
         raise
     return url
 

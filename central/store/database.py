@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from central.store.errors import translated
+from central.store.errors import shown, translated
 from central.store.turns import Turn
 from contracts.errors import DataError, SetupError
 
@@ -20,8 +20,30 @@ _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _BUSY_TIMEOUT_S = 10
 _CONNECT_TIMEOUT_S = 5
 _LOCK_TIMEOUT_S = 30
+_STATEMENT_TIMEOUT_S = 50
+"""Longer than any statement of a service takes; less than its watchdog's patience, so that the reason is told first."""
 _SERVER_KEEPALIVE = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 """A server that notices within half a minute that we are gone gives our locks to others."""
+_CLIENT_KEEPALIVE = {
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""We notice as soon that the server's host is gone: while we wait for an answer, and when it takes nothing any more
+(libpq's ``tcp_user_timeout``, in ms)."""
+
+_SQLITE: dict[str, Any] = {"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False}
+_POSTGRES: dict[str, Any] = {
+    "connect_timeout": _CONNECT_TIMEOUT_S,
+    "options": f"-c lock_timeout={_LOCK_TIMEOUT_S}s -c statement_timeout={_STATEMENT_TIMEOUT_S}s -c timezone=UTC"
+    f" {_SERVER_KEEPALIVE}",
+    **_CLIENT_KEEPALIVE,
+}
+_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgresql+psycopg": "postgresql+psycopg"}
+"""What a URL may begin with, and what is used then."""
+_NEEDED = "sqlite:///path or postgresql://user:password@host/name is needed; write a @ in a password as %40, a / as %2F"
 
 
 @dataclass(frozen=True)
@@ -48,6 +70,21 @@ def to_json(value: Any) -> str:
     return _NUL.sub("\\1\ufffd", json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("\x00", "\ufffd"))
 
 
+def parsed(url: str) -> sa.URL:
+    """The address of a database of ours. Raises SetupError, which repeats nothing of it but what it begins with."""
+    try:
+        found = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):  # their texts repeat the address
+        raise SetupError(f"DATABASE_URL is not an address: {_NEEDED}") from None
+    if found.drivername not in _DRIVERS:
+        raise SetupError(f"DATABASE_URL: {found.drivername} is not supported: {_NEEDED}")
+    if found.drivername == "sqlite" and found.database in (None, "", ":memory:"):
+        raise SetupError("DATABASE_URL: SQLite needs a file, for example sqlite:////var/lib/neurohub/central.db")
+    if found.drivername != "sqlite" and url.count("@") > 1:  # the rest of a password would be taken for the host
+        raise SetupError(f"DATABASE_URL has more than one @: {_NEEDED}")
+    return found.set(drivername=_DRIVERS[found.drivername])
+
+
 class Database:
     """Connections to SQLite (``sqlite:///path``) or PostgreSQL (``postgresql://...``). Opens none by itself.
 
@@ -57,37 +94,25 @@ class Database:
     """
 
     def __init__(self, url: str, *, echo: bool = False, pool_size: int = 10, max_overflow: int = 20) -> None:
-        try:
-            self.url = sa.make_url(url)
-        except sa.exc.ArgumentError as error:
-            raise SetupError("DATABASE_URL is not an address: sqlite:///path or postgresql://... is needed") from error
+        self.url = parsed(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
-        if self.sqlite and self.url.database in (None, "", ":memory:"):
-            raise SetupError("DATABASE_URL: SQLite needs a file, for example sqlite:////var/lib/neurohub/central.db")
-        if not self.sqlite and self.url.get_backend_name() != "postgresql":
-            raise SetupError(f"DATABASE_URL: {self.url.drivername} is not supported: SQLite or PostgreSQL is needed")
-        if not self.sqlite and self.url.drivername == "postgresql":
-            self.url = self.url.set(drivername="postgresql+psycopg")
-        connect_args: dict[str, Any] = (
-            {"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False}
-            if self.sqlite
-            else {
-                "connect_timeout": _CONNECT_TIMEOUT_S,
-                "options": f"-c lock_timeout={_LOCK_TIMEOUT_S}s -c timezone=UTC {_SERVER_KEEPALIVE}",
-            }
-        )
         self.engine = sa.create_engine(
             self.url,
             echo=echo,
             pool_size=pool_size,
             max_overflow=max_overflow,
             pool_pre_ping=not self.sqlite,
-            connect_args=connect_args,
+            connect_args=_SQLITE if self.sqlite else _POSTGRES,
             json_serializer=to_json,
         )
         if self.sqlite:
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
+
+    @property
+    def shown(self) -> str:
+        """Its address, for people."""
+        return shown(self.url)
 
     @contextmanager
     def writing(self, author: Author | None = None, *, urgent: bool = False) -> Iterator[sa.Connection]:
@@ -135,7 +160,7 @@ class Database:
         except sa.exc.SQLAlchemyError as error:
             raise translated(error, self.url) from error
         except OverflowError as error:
-            raise DataError(f"database {self.url.render_as_string(hide_password=True)}: {error}") from error
+            raise DataError(f"database {self.shown}: {error}") from error
         except OSError as error:
             raise SetupError(f"database {self.url.database}: {error}; check the folder of DATABASE_URL") from error
 

@@ -16,9 +16,14 @@ _POSTGRES_SETUP = ("28", "3D", "42501")  # who we are, no such database, not all
 _POSTGRES_RETRY = ("08", "40", "53", "55", "57")  # connection, serialization, resources, locks, operator
 
 
+def shown(url: sa.URL) -> str:
+    """A database's address, for people: without its password, and without its query, which may hold one too."""
+    return url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
+
+
 def translated(error: sa.exc.SQLAlchemyError, url: sa.URL) -> NeuroHubError:
     """The error of ours that says what to do about a database's error. A password never stands in it."""
-    where = url.render_as_string(hide_password=True)
+    where = shown(url)
     if isinstance(error, sa.exc.TimeoutError):
         return LinkError(f"database {where}: every connection is in use: {error}")
     if not isinstance(error, sa.exc.DBAPIError):
@@ -73,4 +78,7 @@ def _first_line(cause: BaseException | None) -> str:
 
 
 def _without_password(text: str, url: sa.URL) -> str:
-    return text.replace(str(url.password), "***") if url.password else text
+    for secret in (url.password, url.query.get("password"), url.query.get("sslpassword")):
+        if secret:
+            text = text.replace(str(secret), "***")
+    return text

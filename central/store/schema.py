@@ -20,6 +20,7 @@ def migrate(database: Database, revision: str = "head") -> None:
     """
     with database.writing(Author(name="migration")) as connection:
         if not database.sqlite:
+            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))  # years of records take their time
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
         config = _config()
         config.attributes["connection"] = connection
@@ -35,7 +36,7 @@ def check(database: Database) -> None:
         found = MigrationContext.configure(connection).get_current_revision()
     needed = ScriptDirectory.from_config(_config()).get_current_head()
     if found != needed:
-        where = database.url.render_as_string(hide_password=True)
+        where = database.shown
         have = f"revision {found}" if found else "no tables of ours"
         raise SetupError(f"database {where} has {have}, this version needs revision {needed}: {MIGRATE}")
 

@@ -54,7 +54,7 @@ class Seat:
             self._file = None
 
     def _taken(self) -> str:
-        where = self._database.url.render_as_string(hide_password=True)
+        where = self._database.shown
         if self._service != INGESTOR:
             return f"database {where}: {self._service} are given by another service already; one is enough"
         if self._database.sqlite:

@@ -21,7 +21,7 @@ from drivers.serial.talk_settings import (
 )
 from drivers.template import names_in
 
-_SERIAL_SERVER = re.compile(r"(socket|rfc2217)://[^/:]+:[0-9]+.*")
+_SERIAL_SERVER = re.compile(r"(socket|rfc2217)://[^/:@]+:[0-9]+[^@]*")
 
 
 def _serial_server(url: str) -> str:

@@ -1,6 +1,8 @@
 """The schema on both databases: migrations, the audit trail, and errors a person can act on."""
 
 import json
+import os
+import socket
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -229,7 +231,17 @@ def test_a_full_disk_is_told_apart_and_loses_nothing(tmp_path: Path) -> None:
     ("url", "error", "says"),
     [
         ("postgresql://me:hush@127.0.0.1:1/x", LinkError, "refused"),
-        ("mysql://me:hush@127.0.0.1/x", SetupError, "SQLite or PostgreSQL"),
+        ("postgresql://127.0.0.1:1/x?password=hush", LinkError, "127.0.0.1:1/x: .*refused"),
+        ("postgresql://me@127.0.0.1:1/x?sslpassword=hush&application_name=hush", LinkError, "refused"),
+        ("postgresql://me:hush@127.0.0.1:1/x?connect_timeout=hush", LinkError, "refused"),
+        ("postgresql://me@127.0.0.1:1/x?unheard_of=hush", NeuroHubError, "unheard_of"),
+        ("postgresql://me:a@hush@127.0.0.1:1/x", SetupError, "more than one @.*%40"),
+        ("postgresql://me:hush@127.0.0.1:port/x", SetupError, "DATABASE_URL is not an address"),
+        ("postgresql://me:hush/x", SetupError, "DATABASE_URL is not an address"),
+        ("postgresql+nope://me:hush@127.0.0.1/x", SetupError, r"postgresql\+nope is not supported"),
+        ("postgresql+psycopg2://me:hush@127.0.0.1/x", SetupError, r"postgresql\+psycopg2 is not supported"),
+        ("postgres://me:hush@127.0.0.1/x", SetupError, "postgres is not supported.*postgresql://"),
+        ("mysql://me:hush@127.0.0.1/x", SetupError, "not supported.*sqlite:///path or postgresql://"),
         ("sqlite://", SetupError, "needs a file"),
         ("hush", SetupError, "DATABASE_URL"),
         ("sqlite:////proc/no/such/central.db", SetupError, "folder"),
@@ -241,6 +253,25 @@ def test_an_address_that_does_not_work_says_what_to_do_and_no_password(
     with pytest.raises(error, match=says) as raised:
         Store(url).check_schema() if "proc" not in url else Store(url).migrate()
     assert "hush" not in str(raised.value)
+
+
+def test_postgresql_is_not_waited_for_without_end(postgres_url: str) -> None:
+    """A server whose host is gone says nothing: the client has to ask. A statement that runs on has to be ended."""
+    store = Store(postgres_url)
+    with store.database.reading() as connection:
+        assert connection.exec_driver_sql("SHOW statement_timeout").scalar_one() == "50s"
+        assert connection.exec_driver_sql("SHOW lock_timeout").scalar_one() == "30s"
+        with socket.socket(fileno=os.dup(connection.connection.driver_connection.fileno())) as link:
+            assert link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            noticed_after_s = link.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) + link.getsockopt(
+                socket.IPPROTO_TCP, socket.TCP_KEEPCNT
+            ) * link.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL)
+            assert noticed_after_s <= 30
+            assert 0 < link.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 30_000
+        connection.exec_driver_sql("SET LOCAL statement_timeout = '20ms'")
+        with pytest.raises(LinkError, match="statement timeout"), store.database.errors():
+            connection.exec_driver_sql("SELECT pg_sleep(60)")
+    store.close()
 
 
 @pytest.mark.parametrize(

@@ -505,10 +505,61 @@ def test_nesting_without_end_is_refused(refused: Refused) -> None:
     assert refused("a: " + "[" * 5000) == ["station.yaml:1:34 a.0.0: more than 30 levels deep"]
 
 
-def test_a_secret_is_never_repeated(refused: Refused) -> None:
-    lines = refused(changed("mqtt://127.0.0.1", "http://line:geheim@127.0.0.1:99999"))
+WITH_A_PASSWORD = [
+    "{url: http://line:geheim@127.0.0.1:99999}",
+    "mqtt://line:geheim@host",
+    "{url: mqtt//line:geheim@host}",
+    '{url: "mqtt://line:ge heim@host"}',
+    '{url: "mqtt://line:x@geheim@host"}',
+    "[mqtt://line:geheim@host]",
+    "{urls: mqtt://line:geheim@host}",
+    "{urls: [http://line:geheim@host]}",
+    "{url: [mqtt://line:geheim@host]}",
+    "{url: {mqtt://line:geheim@host: 1}}",
+    "{mqtt://line:geheim@host: 1}",
+    "{url: line:geheim@host}",
+    "line:geheim@host",
+    '{url: "mqtt://host?password=geheim"}',
+    '{url: "mqtt://[line:geheim@host"}',
+    "{url: mqtt://host, username: line, password: geheim}",
+    "{url: mqtt://host, username: line, password_file: geheim}",
+    "{url: mqtt://host, username: line, password_file: [geheim]}",
+]
+
+
+@pytest.mark.parametrize("broker", WITH_A_PASSWORD)
+def test_a_password_is_never_repeated(refused: Refused, broker: str) -> None:
+    """Wherever somebody may write it, with each kind of mistake that quotes what was found."""
+    lines = refused(re.sub("^broker:.*$", f"broker: {broker}", YAML, flags=re.MULTILINE))
     assert lines
-    assert not any("geheim" in line for line in lines)
+    assert not any("geheim" in line or "heim@" in line for line in lines), lines
+
+
+def test_only_the_password_is_left_out(refused: Refused) -> None:
+    assert refused(YAML.replace("mqtt://127.0.0.1", "mqtt//line:geheim@host")) == [
+        "station.yaml:2:15 broker.url: a broker URL starts with mqtt:// or mqtts://; use the keys username and "
+        'password_file; found the text "mqtt//***@host"'
+    ]
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "broker.url=mqtt://line:geheim@host",
+        "broker=mqtt://line:geheim@host",
+        "broker.url.mqtt://line:geheim@host",
+        "broker.password=geheim",
+        "broker.password_file=geheim",
+        "broker.password_file=[geheim]",
+        "broker.url=[mqtt://line:geheim@host]",
+    ],
+)
+def test_a_password_on_the_command_line_is_never_repeated(tmp_path: Path, override: str) -> None:
+    file = tmp_path / "station.yaml"
+    file.write_text(YAML, encoding="utf-8")
+    with pytest.raises(SettingsError) as raised:
+        load(file, [override])
+    assert "geheim" not in str(raised.value)
 
 
 # -- parts -----------------------------------------------------------------------------------------------------------
