@@ -69,6 +69,10 @@ class CentralClock:
             return None
         return round(self._wall() - (self.since_boot() + self._best.ahead_s), 6)
 
+    def within_s(self) -> float | None:
+        """How far ``offset_s()`` may be from the truth now, at most; None while that was never measured."""
+        return None if self._best is None else round(self._best.within_at(self.since_boot()), 6)
+
     def as_note(self) -> str:
         """What the next process of this station needs to know."""
         assert self._best is not None, "measure first"

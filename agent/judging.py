@@ -38,6 +38,7 @@ class Cycle:
     possible_repeat: bool
     raw: bytes | None
     clock_offset_seconds: float | None = None
+    completed_within_seconds: float | None = None
     source_clock_off: bool = False
     gap: bool = False
 
@@ -119,6 +120,7 @@ def judged(
         source_timestamp=cycle.source_timestamp,
         source_clock_off=cycle.source_clock_off,
         clock_offset_seconds=cycle.clock_offset_seconds,
+        completed_within_seconds=cycle.completed_within_seconds,
         cycle_key=step.cursor.key if step is not None else None,
         cycle_epoch=step.cursor.epoch if step is not None else 0,
         missed_before=cycle.missed_before,
@@ -141,6 +143,7 @@ def unjudged(cycle: Cycle, settings: StationSettings, software: str, problem: st
         outcome=Outcome.ERROR,
         completed_at=cycle.completed_at,
         clock_offset_seconds=cycle.clock_offset_seconds,
+        completed_within_seconds=cycle.completed_within_seconds,
         cycle_key=step.cursor.key if step is not None else None,
         cycle_epoch=step.cursor.epoch if step is not None else 0,
         missed_before=cycle.missed_before,

@@ -347,6 +347,7 @@ class Supervisor:
             possible_repeat=unknown,
             raw=reading.raw,
             clock_offset_seconds=self._clock.offset_s(),
+            completed_within_seconds=None if event.first else self._clock.within_s(),
         )
         try:
             parsed = parse(self._machine, reading, self._criteria, answers, scanned)

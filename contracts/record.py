@@ -59,7 +59,9 @@ class ProcessRecord(Contract):
     (None: unknown, the counter stepped back). ``possible_repeat`` marks a result that cannot be told from one
     read twice around a crash. ``raw`` is what the machine sent, kept whenever it could not be understood.
     ``source_timestamp`` is when the machine says the result came to be, kept as it came; ``source_clock_off`` says
-    that it cannot be right, by the station's clock.
+    that it cannot be right, by the station's clock. ``clock_offset_seconds`` is how far the station's clock runs ahead;
+    ``completed_within_seconds`` how far ``completed_at``, so corrected, may be from the truth at most. None: not known,
+    the clock was never measured, or the result stood there for a while before it was seen.
     """
 
     station: StationId
@@ -87,6 +89,7 @@ class ProcessRecord(Contract):
     source_timestamp: UtcTime | None = None
     source_clock_off: bool = False
     clock_offset_seconds: float | None = None
+    completed_within_seconds: Annotated[float, Field(ge=0)] | None = None
 
     cycle_key: int | str | None = None
     cycle_epoch: Annotated[int, Field(ge=0)] = 0

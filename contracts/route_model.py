@@ -19,7 +19,8 @@ FactKey = tuple[str, int]
 class UnitRecord:
     """A station's record, as thin as the route needs it. Only records of a PRODUCT are given to the fold.
 
-    ``completed_at`` is already corrected by the station's clock offset. ``return_to`` is the process number a REWORK
+    ``completed_at`` is already corrected by the station's clock offset, and ``completed_within_s`` is how far it may be
+    from the truth; None: nobody knows. ``return_to`` is the process number a REWORK
     record returns to; None when it names a process that central does not know. A process number that is not in the
     route is an exception on the unit.
     """
@@ -37,6 +38,7 @@ class UnitRecord:
     product_model: str | None = None
     defects: tuple[str, ...] = ()
     data_level: DataLevel = DataLevel.SERIAL
+    completed_within_s: float | None = None
 
     @property
     def key(self) -> FactKey:

@@ -7,6 +7,9 @@ from typing import TypeVar
 from contracts.route_model import FactKey, UnitDecision, UnitPermit, UnitRecord
 
 AnyFact = UnitRecord | UnitDecision | UnitPermit
+NOTICED_S = 1.0
+"""A result is noticed at most so long after it came to be: machines are looked at again and again."""
+
 Fact = TypeVar("Fact", UnitRecord, UnitDecision, UnitPermit)
 
 
@@ -85,9 +88,16 @@ def _place(clocks: Sequence[datetime], at: datetime) -> int:
 
 
 def cannot_be_ordered(one: UnitRecord, other: UnitRecord) -> bool:
-    """True when nothing tells which of two stations' records came first: no two permits, and equal times."""
+    """True when nothing tells which of two stations' records came first: no two permits, and times that may be equal.
+
+    A unit is carried from one station to the other and measured again, which takes longer than ``NOTICED_S`` twice:
+    with measured clocks two stations' results are always told apart.
+    """
     if one.station == other.station:
         return False
     if one.permit is not None and other.permit is not None and one.permit != other.permit:
         return False
-    return one.completed_at == other.completed_at
+    if one.completed_within_s is None or other.completed_within_s is None:
+        return True
+    apart_s = abs((one.completed_at - other.completed_at).total_seconds())
+    return apart_s <= one.completed_within_s + other.completed_within_s + 2 * NOTICED_S

@@ -1,6 +1,6 @@
 """The fold of one unit: facts in their order -> its state (domain.md, Route)."""
 
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +26,9 @@ from contracts.route_model import (
 from contracts.route_order import cannot_be_ordered, in_order
 from contracts.route_start import may_start_by_its_own
 
+COMPARED = 8
+"""Judged results of a process and generation that a later one is compared with: more than any process allows."""
+
 _JUDGED = (Outcome.PASS, Outcome.FAIL)
 
 
@@ -44,7 +47,9 @@ class _Unit:
     attempts: list[Attempt] = field(default_factory=list)
     holds: dict[str, Hold] = field(default_factory=dict)
     exceptions: list[RouteException] = field(default_factory=list)
-    last_judged: dict[int, UnitRecord] = field(default_factory=dict)
+    last_judged: defaultdict[int, deque[UnitRecord]] = field(
+        default_factory=lambda: defaultdict(lambda: deque(maxlen=COMPARED))
+    )
     final_failure: UnitRecord | None = None
     completed_at: datetime | None = None
 
@@ -93,7 +98,7 @@ class _Unit:
             return
         self.check_order(record)
         self.check_two_stations(record)
-        self.last_judged[number] = record
+        self.last_judged[number].append(record)
         if record.outcome is Outcome.PASS:
             self.take_pass(record)
         else:
@@ -110,11 +115,14 @@ class _Unit:
             self.tell(code, detail, number, record.key, standing=standing and record.outcome is Outcome.PASS)
 
     def check_two_stations(self, record: UnitRecord) -> None:
-        other = self.last_judged.get(record.process_number)
-        if other is not None and other.outcome is not record.outcome and cannot_be_ordered(other, record):
-            detail = f"{other.station} says {other.outcome}, {record.station} says {record.outcome}, at the same time"
+        for other in self.last_judged[record.process_number]:
+            if other.outcome is record.outcome or not cannot_be_ordered(other, record):
+                continue
+            detail = f"{other.station} says {other.outcome}, {record.station} says {record.outcome}: which came first "
+            detail += "cannot be known"
             self.tell(ExceptionCode.TWO_STATIONS_AT_ONCE, detail, record.process_number, record.key)
             self.hold(ExceptionCode.TWO_STATIONS_AT_ONCE, detail, record.key)
+            return
 
     def take_pass(self, record: UnitRecord) -> None:
         number = record.process_number

@@ -115,6 +115,7 @@ def fact_row(stream_id: str, seq: int, record: StationRecord, digest: str, numbe
         "cycle_epoch": min(record.cycle_epoch, _LARGEST_EPOCH),
         "cycle_number": _cycle_number(record),
         "missed_before": None if record.missed_before is None else min(record.missed_before, LARGEST),
+        "completed_within_seconds": None if record.clock_offset_seconds is None else record.completed_within_seconds,
         "body": None,
     }
 
@@ -159,6 +160,7 @@ def fact_columns() -> tuple[str, ...]:
         "stream_id", "seq", "kind", "digest", "serial_number", "lot_number", "station", "process_number", "data_level",
         "part", "outcome", "completed_at", "permit", "return_to", "reject_label", "product_model", "defects",
         "machine", "cycle_epoch", "cycle_number", "missed_before", "body",
+        "completed_within_seconds",
     )  # fmt: skip
 
 
@@ -215,6 +217,7 @@ def unit_record(row: Fields) -> UnitRecord:
         product_model=row["product_model"],
         defects=tuple(row["defects"] or ()),
         data_level=DataLevel(row["data_level"]),
+        completed_within_s=row["completed_within_seconds"],
     )
 
 

@@ -246,6 +246,7 @@ facts = sa.Table(
     sa.Column("cycle_epoch", sa.Integer),
     sa.Column("cycle_number", sa.BigInteger),  # none: the machine's key is a text, or it has none
     sa.Column("missed_before", sa.BigInteger),  # none: not known, the counter stepped back
+    sa.Column("completed_within_seconds", sa.Double),  # none: how well the time is known is not known
     sa.Column("body", sa.Text),
     sa.Column("received_at", UtcDateTime, nullable=False),
     sa.Index("ix_facts_station_completed_at", "station", "completed_at"),

@@ -357,3 +357,15 @@ def test_postgresql_keeps_each_month_in_its_own_partition(postgres_url: str) -> 
         ("process_data_default", 1),
     ]
     store.close()
+
+
+@pytest.mark.parametrize(("within", "held"), [(0.02, False), (3600.0, True), (None, True)])
+def test_what_two_stations_say_is_ordered_as_far_as_their_clocks_are_known(
+    store: Store, within: float | None, held: bool
+) -> None:
+    known = {"clock_offset_seconds": 0.0, "completed_within_seconds": within}
+    failed = record(outcome="FAIL", completed_at=minutes(1), **known)
+    passed = record(station="P03-B", completed_at=minutes(9), **known)
+    store.ingest([delivery([(1, failed)])])
+    store.ingest([delivery([(1, passed)], stream_id="b" * 32, station="P03-B")])
+    assert one(store, "serials")["on_hold"] is held

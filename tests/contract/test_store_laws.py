@@ -69,6 +69,8 @@ contents = st.fixed_dictionaries(
         "operator": st.sampled_from([None, "Kim", "KIM"]),
         "product_model": st.sampled_from([None, "WR-1", "WR-2"]),
         "permit": st.sampled_from([None, None, 1, 2]),
+        "clock_offset_seconds": st.sampled_from([None, 0.0, 0.0]),
+        "completed_within_seconds": st.sampled_from([None, 0.02, 90.0]),
     }
 )
 facts = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 6), contents), min_size=1, max_size=14)

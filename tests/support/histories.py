@@ -46,6 +46,7 @@ def record(step: str, number: int, **changes: Any) -> UnitRecord:
         return_to=int(step[2]) if letter == "R" else None,
         reject_label=letter == "L",
         defects=("SOME_FAIL",) if letter == "F" else (),
+        completed_within_s=0.1,
     )
     return replace(content, **changes)
 

@@ -50,7 +50,10 @@ def test_the_offset_is_within_half_of_the_quickest_answer(
         times.answer(clock, there, back)
         times.since_boot += pause
     offset = clock.offset_s()
+    within = clock.within_s()
     assert offset is not None
+    assert within is not None
+    assert abs(offset - ahead) <= within + 1e-5
     best = min((there + back) / 2 for there, back, _ in answers)
     elapsed = times.since_boot - 100.0
     assert abs(offset - ahead) <= best + 100e-6 * elapsed + 1e-5

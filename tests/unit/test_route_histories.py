@@ -10,7 +10,7 @@ import pytest
 from contracts.record import DataLevel
 from contracts.route import fold_unit
 from contracts.route_model import ExceptionCode, RouteLimits, UnitState, UnitStatus
-from tests.support.histories import SERIAL, history, record, unit_after
+from tests.support.histories import SERIAL, history, minute, record, unit_after
 
 
 @dataclass(frozen=True)
@@ -199,6 +199,42 @@ def test_two_stations_that_cannot_be_ordered_put_the_unit_on_hold(permits: tuple
     unit = fold_unit(SERIAL, records, decisions)
     assert E.TWO_STATIONS_AT_ONCE in [exception.code for exception in unit.exceptions]
     assert unit.on_hold
+
+
+SECONDS = 1 / 60
+
+
+@pytest.mark.parametrize(
+    ("apart_s", "within", "ordered"),
+    [
+        (0.000001, (0.1, 0.1), False),
+        (2.1, (0.1, 0.1), False),
+        (2.3, (0.1, 0.1), True),  # carried over and measured again: longer than that, however near the stations are
+        (60, (0.1, 0.1), True),
+        (60, (40.0, 20.0), False),  # days without central, and the clocks ran apart
+        (600, (0.1, None), False),  # a clock that was never measured says nothing
+        (600, (None, None), False),
+    ],
+)
+def test_two_stations_clocks_are_believed_as_far_as_they_are_known(
+    apart_s: float, within: tuple[float | None, float | None], ordered: bool
+) -> None:
+    """The PASS came second by the clocks; where that is not certain the unit does not go on."""
+    records, decisions = history("1P 2P")
+    records.append(record("3F", 9, completed_within_s=within[0]))
+    later = {"completed_at": minute(9 + apart_s * SECONDS), "completed_within_s": within[1]}
+    records.append(record("3P", 9, station="P03-B", stream_id="b" * 32, **later))
+    unit = fold_unit(SERIAL, records[::-1], decisions)
+    assert unit.on_hold is not ordered
+    assert (E.TWO_STATIONS_AT_ONCE in [exception.code for exception in unit.exceptions]) is not ordered
+
+
+def test_a_result_in_between_hides_no_doubt() -> None:
+    """A's FAIL and B's PASS are the doubt, whatever A measured between them."""
+    records, decisions = history("1P 2P")
+    records += [record("3F", 9), record("3P", 9, seq=11, completed_at=minute(9 + SECONDS))]
+    records.append(record("3P", 9, station="P03-B", stream_id="b" * 32, completed_at=minute(9 + 1.5 * SECONDS)))
+    assert fold_unit(SERIAL, records, decisions).on_hold
 
 
 def test_one_station_at_one_moment_is_ordered_by_its_stream() -> None:

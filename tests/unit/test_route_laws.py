@@ -30,7 +30,7 @@ steps = st.sampled_from(
     [f"{process}{letter}" for process in (1, 2, 3) for letter in "PPPFFFEA"] + ["7L", "3R2", "2R1", "9P"]
 )
 records = st.builds(
-    lambda step, at, station, seq, permit, lot, model: record(
+    lambda step, at, station, seq, permit, lot, model, within: record(
         step,
         at,
         seq=seq,
@@ -39,6 +39,7 @@ records = st.builds(
         permit=permit,
         lot_number=lot,
         product_model=model,
+        completed_within_s=within,
     ),
     steps,
     st.integers(0, 12),
@@ -47,6 +48,7 @@ records = st.builds(
     st.sampled_from([None, None, None, 1, 2, 3]),
     st.sampled_from([None, *LOTS]),
     st.sampled_from([None, "WR-1", "WR-2"]),
+    st.sampled_from([0.1, 0.1, 90.0, None]),
 )
 made = st.tuples(st.sampled_from(["R2", "R2", "R3", "R1", "O3", "S", "H", "h"]), st.integers(0, 12), st.integers(1, 8))
 decisions = made.map(lambda one: _numbered(decision(one[0], one[1]), one[2]))

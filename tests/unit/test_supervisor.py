@@ -131,6 +131,26 @@ async def test_a_gap_and_a_restart_of_the_machine_are_told_in_the_record(tmp_pat
         assert found == [(10, 2, 0), (2, None, 1)]
 
 
+async def test_a_record_says_how_well_its_time_is_known(tmp_path: Path, outbox: Outbox) -> None:
+    """What stood there when listening began came to be nobody knows when: it is not before or after others."""
+    await outbox.keep_cursor(Cursor("tester", 7))
+    driver = ToldDriver()
+    settings = station("P03-A", tmp_path)
+    async with supervised(settings, {"tester": driver}, outbox) as built:
+        clock = built["tester"]._clock
+        driver.say(result(8))
+        await until(lambda: driver.acknowledged == [8])
+        clock.heard(clock.since_boot() - 0.02, datetime.now(UTC))
+        driver.say(result(9))
+        driver.say(result(10), first=True)
+        await until(lambda: driver.acknowledged == [8, 9, 10])
+    never, measured, waited = await records(outbox)
+    assert (never.clock_offset_seconds, never.completed_within_seconds) == (None, None)
+    assert measured.completed_within_seconds is not None
+    assert 0.01 <= measured.completed_within_seconds < 1
+    assert waited.completed_within_seconds is None
+
+
 async def test_a_counter_at_zero_is_no_result(tmp_path: Path, outbox: Outbox) -> None:
     driver = ToldDriver()
     async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox):
