@@ -9,7 +9,7 @@ import structlog
 import typer
 from sdnotify import SystemdNotifier
 
-from central import quarantine_commands
+from central import criteria_commands, quarantine_commands
 from central.ingestor import Ingestor
 from central.opening import opened, store_of, told
 from central.permits import Responder
@@ -45,6 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(quarantine_commands.app)
+app.add_typer(criteria_commands.app)
 
 
 @app.callback()

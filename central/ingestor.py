@@ -11,13 +11,15 @@ ended was not committed, so the station sends it again and another one takes it.
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import structlog
 
+from central.publishing import CriteriaPublisher
 from central.store import Alarm, Arrival, BirthAnswer, IngestResult, Seat, StationCommit, Store
 from central.validate import stray, validate, validate_birth
 from contracts.envelope import Birth
@@ -39,6 +41,8 @@ SQLITE_BATCH_BYTES = 256 * 1024
 DATABASE_RETRY_S = 1.0
 MOST_REASONS, LONGEST_REASON = 5, 200
 """What the log tells of one transaction's quarantine; ``neurohub-central quarantine`` tells all of it."""
+
+Done = TypeVar("Done")
 
 
 @dataclass
@@ -107,7 +111,9 @@ class Ingestor:
             await births.open([all_stations("state")])
             log.info("broker connected", broker=str(self._address))
             self._told = ""
+            publisher = CriteriaPublisher(self._store, session, self._on_writer)
             working = [asyncio.create_task(self._work(heard, session)) for heard in (session, births)]
+            working.append(asyncio.create_task(publisher.run()))
             stopping = asyncio.create_task(self._stopping.wait())
             try:
                 await asyncio.wait({*working, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -136,6 +142,9 @@ class Ingestor:
             else:
                 return True
         return False
+
+    async def _on_writer(self, work: Callable[[], Done]) -> Done:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
     def _open_database(self) -> None:
         self._seat.take()

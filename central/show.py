@@ -48,7 +48,9 @@ def show(table: Table) -> None:
 
 def streams_table(streams: Sequence[StreamStatus]) -> Table:
     """Every station's ledger."""
-    table = _table("station", "stream", "state", "committed", "missing", "last", "oldest", "backlog", "clock", "birth")
+    table = plain_table(
+        "station", "stream", "state", "committed", "missing", "last", "oldest", "backlog", "clock", "birth"
+    )
     for column in ("committed", "last", "oldest", "backlog", "clock"):
         _column(table, column).justify = "right"
     for stream in streams:
@@ -62,26 +64,26 @@ def streams_table(streams: Sequence[StreamStatus]) -> Table:
             "" if stream.oldest_available is None else str(stream.oldest_available),
             str(stream.backlog),
             "" if stream.clock_offset_seconds is None else f"{stream.clock_offset_seconds:+.3f} s",
-            _moment(stream.born_at),
+            moment(stream.born_at),
         )
     return table
 
 
 def incomplete_table(found: Sequence[Incomplete]) -> Table:
     """Permits without a result."""
-    table = _table("unit", "station", "process", "started", "permit")
+    table = plain_table("unit", "station", "process", "started", "permit")
     _column(table, "process").justify = "right"
     for one in found:
         permit = "offline" if one.offline else "" if one.permit is None else str(one.permit)
         table.add_row(
-            Text(one.serial_number), Text(one.station), str(one.process_number), _moment(one.started_at), permit
+            Text(one.serial_number), Text(one.station), str(one.process_number), moment(one.started_at), permit
         )
     return table
 
 
 def alarms_table(alarms: Sequence[AlarmRow]) -> Table:
     """What someone has to look into."""
-    table = _table("id", "station", "stream", "what", "detail", "times", "first", "last", "acknowledged")
+    table = plain_table("id", "station", "stream", "what", "detail", "times", "first", "last", "acknowledged")
     for alarm in alarms:
         table.add_row(
             str(alarm.id),
@@ -90,21 +92,21 @@ def alarms_table(alarms: Sequence[AlarmRow]) -> Table:
             Text(alarm.kind),
             Text(alarm.detail),
             str(alarm.occurrences),
-            _moment(alarm.raised_at),
-            _moment(alarm.last_at),
-            _moment(alarm.acknowledged_at),
+            moment(alarm.raised_at),
+            moment(alarm.last_at),
+            moment(alarm.acknowledged_at),
         )
     return table
 
 
 def quarantine_table(found: Sequence[Quarantined]) -> Table:
     """What could not be taken, without its bytes."""
-    table = _table("id", "received", "topic", "stream", "seq", "bytes", "reason")
+    table = plain_table("id", "received", "topic", "stream", "seq", "bytes", "reason")
     _column(table, "bytes").justify = "right"
     for one in found:
         table.add_row(
             str(one.id),
-            _moment(one.received_at),
+            moment(one.received_at),
             Text(one.topic),
             Text((one.stream_id or "")[:8]),
             _range(one),
@@ -119,7 +121,7 @@ def quarantined_lines(found: QuarantinedWhole) -> list[str]:
     shown, rest = found.payload[:_BYTES_SHOWN], found.size - _BYTES_SHOWN
     text = _readable(shown)
     lines = [
-        f"id {found.id}, received {_moment(found.received_at)}",
+        f"id {found.id}, received {moment(found.received_at)}",
         f"topic {_in_line(found.topic)}",
         f"stream {found.stream_id or 'not told'}, seq {_range(found) or 'not told'}",
         f"reason {_in_line(found.reason)}",
@@ -132,7 +134,7 @@ def quarantined_lines(found: QuarantinedWhole) -> list[str]:
 def machines_table(found: Reconciliation) -> Table:
     """Counters against records, shift by shift."""
     numbers = ("made", "stored", "committed", "never read", "not here", "doubled", "restarts")
-    table = _table("station", "machine", "date", "shift", "counter", *numbers)
+    table = plain_table("station", "machine", "date", "shift", "counter", *numbers)
     for column in ("counter", *numbers):
         _column(table, column).justify = "right"
     for row in found.machines:
@@ -155,7 +157,7 @@ def reconciliation_lines(found: Reconciliation) -> list[str]:
     """The numbers that are missing, what the stations have not delivered, and a line of sums."""
     lines: list[str] = []
     for gap in found.missing:
-        where = f"{gap.station} {gap.machine}, before number {gap.number} at {_moment(gap.at)}"
+        where = f"{gap.station} {gap.machine}, before number {gap.number} at {moment(gap.at)}"
         if gap.count is None:
             lines.append(f"{where}: the counter stepped back, what was missed is not known")
             continue
@@ -256,7 +258,7 @@ def _missing(stream: StreamStatus) -> Text:
     if stream.missing:
         since = min(gap.since for gap in stream.missing)
         spans = union([(gap.first, gap.last) for gap in stream.missing])
-        words.append(f"{told(spans, most=5)} since {_moment(since)}")
+        words.append(f"{told(spans, most=5)} since {moment(since)}")
     if stream.gone:
         words.append(f"{count(stream.gone)} of them no longer kept by the station")
     if stream.asked:
@@ -264,7 +266,8 @@ def _missing(stream: StreamStatus) -> Text:
     return Text("; ".join(words))
 
 
-def _table(*columns: str) -> Table:
+def plain_table(*columns: str) -> Table:
+    """A table without lines."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -275,8 +278,9 @@ def _column(table: Table, name: str) -> Any:
     return next(column for column in table.columns if column.header == name)
 
 
-def _moment(moment: datetime | None) -> str:
-    return "" if moment is None else moment.strftime("%Y-%m-%d %H:%M:%SZ")
+def moment(at: datetime | None) -> str:
+    """A time in UTC, to the second; nothing where there is none."""
+    return "" if at is None else at.strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _range(one: Quarantined) -> str:

@@ -5,7 +5,7 @@
     NeuroHubError
     |-- LinkError        the other side cannot be reached or answered wrongly just now: try again
     |-- SetupError       configuration or environment is wrong: stop and tell the technician
-    |   `-- SettingsError   a settings file was refused (agent.settings)
+    |   `-- SettingsError   a YAML file was refused (documents)
     |-- DataError        bytes or values that are not what the contract says
     `-- StoreError       a disk or database refused to keep something
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from contracts.criteria import CriteriaSet
+from contracts.criteria import Publication
 from contracts.digest import RouteDigest
 from contracts.envelope import Birth, Commit, RecordsMessage
 from contracts.facts import decision_adapter
@@ -24,7 +24,7 @@ _PUBLISHED: dict[str, TypeAdapter[Any]] = {
     "commit": TypeAdapter(Commit),
     "birth": TypeAdapter(Birth),
     "process_record": TypeAdapter(ProcessRecord),
-    "criteria": TypeAdapter(CriteriaSet),
+    "criteria": TypeAdapter(Publication),
     "decision": decision_adapter,
     "permit_record": TypeAdapter(PermitRecord),
     "interlock": question_adapter,

@@ -68,6 +68,11 @@ def parse(topic: str) -> tuple[StationTopics, Leaf] | None:
     return StationTopics(match[1], match[2], match[3]), leaf
 
 
+def criteria(process_code: str) -> str:
+    """Central -> all, retained: the criteria of a process, in force and to come."""
+    return f"{ROOT}/criteria/{process_code}"
+
+
 ALL_ROUTES = f"{ROOT}/route/+"
 """The filter that matches the route digest of every LOT."""
 

@@ -14,6 +14,7 @@ from central.store.arrivals import (
     StreamCount,
 )
 from central.store.asking import Asked, Standing
+from central.store.criteria import KeptRevision
 from central.store.database import Author
 from central.store.digests import Changed
 from central.store.incomplete import Incomplete
@@ -39,6 +40,7 @@ __all__ = [
     "Counts",
     "Incomplete",
     "IngestResult",
+    "KeptRevision",
     "MachineCount",
     "MissingNumbers",
     "Quarantined",

@@ -15,6 +15,7 @@ from central.store.arrivals import Alarm, Arrival, BirthAnswer, Claim, Counts, I
 from central.store.asking import Asked, Standing
 from central.store.births import keep_birth, keep_earlier
 from central.store.contents import contents
+from central.store.criteria import CriteriaRevisions
 from central.store.database import Author, Database
 from central.store.digests import Changed
 from central.store.folding import named_by, refold
@@ -58,6 +59,7 @@ class Store:
         self._limits = limits or RouteLimits()
         self._months = Months(self.database)
         self._meta: dict[str, str] = {}
+        self.criteria = CriteriaRevisions(self.database, lambda: self.epoch)
 
     def migrate(self) -> None:
         """Bring the database to the schema of this version, from empty or from an earlier one."""

@@ -99,6 +99,21 @@ processes = sa.Table(
     _gin("processes", "quality_criteria"),
 )
 
+criteria_revisions = sa.Table(
+    "criteria_revisions",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("process_id", Id, sa.ForeignKey("processes.id"), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("criteria", sa.Text, nullable=False),  # text: JSONB reorders, and verdicts stand in the criteria's order
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("effective_at", UtcDateTime, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.UniqueConstraint("process_id", "number"),
+)
+"""Rows are never changed; a trigger sees to it."""
+
 users = sa.Table(
     "users",
     metadata,
@@ -372,7 +387,7 @@ alarms = sa.Table(
     ),
 )
 
-BUSINESS_TABLES = (product_models, processes, users, lots, serials, process_data)
+BUSINESS_TABLES = (product_models, processes, criteria_revisions, users, lots, serials, process_data)
 """Every create, update and delete of these leaves a row in ``audit_logs``."""
 
 PARTITIONED = {process_data.name: "started_at", audit_logs.name: "recorded_at"}

@@ -17,11 +17,14 @@ from alembic.migration import MigrationContext
 from central.store import Author, Store, schema
 from central.store.errors import translated
 from central.store.tables import BUSINESS_TABLES, NOT_AUDITED, metadata, product_models, users
+from contracts.criteria import Criteria, Criterion
 from contracts.errors import DataError, LinkError, NeuroHubError, SetupError, StoreError
 from contracts.facts import LotCreated
 from contracts.processes import PROCESSES
 from tests.support.postgres import Cluster
 from tests.support.stores import LOT, MORNING, STREAM, NewDatabase, delivery, minutes, record, rows
+
+CRITERIA = Criteria(process="P03_SENSOR_INSPECTION", criteria={"temperature": Criterion(nominal=60, tolerance=1)})
 
 
 def test_an_empty_database_is_refused_until_it_is_migrated(new_database: NewDatabase) -> None:
@@ -61,6 +64,7 @@ def test_the_migrations_make_the_tables_the_queries_know(store: Store) -> None:
 
 
 def test_every_change_of_a_business_table_is_audited_with_its_cause(store: Store) -> None:
+    store.criteria.add(CRITERIA, "park", "first criteria")
     store.ingest([delivery([(1, record(product_model="WR-1"))])])
     trail = _trail(store)
     assert {row["entity_type"] for row in trail} == {table.name for table in BUSINESS_TABLES}
@@ -89,6 +93,7 @@ def test_a_repeat_leaves_no_trail(store: Store) -> None:
 
 
 def test_the_trail_covers_every_column_but_secrets(store: Store) -> None:
+    store.criteria.add(CRITERIA, "park", "first criteria")
     store.ingest([delivery([(1, record(product_model="WR-1"))])])
     for table in BUSINESS_TABLES:
         latest = [row for row in _trail(store) if row["entity_type"] == table.name][-1]

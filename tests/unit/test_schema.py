@@ -10,7 +10,7 @@ from hypothesis import given
 from jsonschema import Draft202012Validator
 
 from contracts import schema
-from contracts.criteria import CriteriaSet
+from contracts.criteria import Criteria, Publication, Revision
 from contracts.envelope import Birth, Commit, RecordsMessage, encode_records
 from contracts.record import ProcessRecord, canonical, digest
 from tests.support.records import CRITERIA, NOON, record
@@ -99,6 +99,9 @@ def test_the_other_messages_are_as_published() -> None:
         software="1",
         at=NOON,
     )
-    for name, message in (("commit", commit), ("birth", birth), ("criteria", CRITERIA)):
+    criteria = Criteria(process=CRITERIA.process, criteria=CRITERIA.criteria)
+    revision = Revision(number=2, criteria=criteria, author="park", reason="r", effective_at=NOON)
+    told = Publication(process=CRITERIA.process, epoch="e", issued=2, revisions=(revision,))
+    for name, message in (("commit", commit), ("birth", birth), ("criteria", told)):
         FORMS[name].validate(json.loads(message.model_dump_json()))
-    assert CriteriaSet.model_validate_json(CRITERIA.model_dump_json()) == CRITERIA
+    FORMS["criteria"].validate(json.loads(told.encoded()))
