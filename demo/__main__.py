@@ -27,7 +27,8 @@ def main(
         str | None, typer.Option(metavar="URL", help="A running MQTT 5 broker instead of the embedded one: mqtt://...")
     ] = None,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Leave it running at the end, and print where everything is.")
+        bool,
+        typer.Option("--keep", help="Leave it running until Ctrl-C, print where everything is, and reconcile then."),
     ] = False,
     seed: Annotated[int, typer.Option(help="Makes the same values again.")] = 1,
 ) -> None:

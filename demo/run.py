@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from central.store import Counts, Store
-from contracts.errors import NeuroHubError, SetupError
+from contracts.errors import LinkError, NeuroHubError, SetupError
 from demo.children import Child, ChildError, cancelled, keep_running
 from demo.line import STATIONS, LineError, Made, Station, move
 from demo.progress import Progress
 from demo.reconcile import Reconciliation, reconcile
 from demo.scenario import LARGEST_LOT, LAST_LOT, Unit, units_of_today
+from messaging.broker import BrokerAddress, parse_broker_url
+from messaging.session import Session
 
 CONFIG = Path(__file__).resolve().parent.parent / "config" / "stations"
 SETTLE_TIMEOUT_S = 60.0
@@ -43,6 +45,7 @@ class Demo:
         self._begun_at = datetime.now(UTC)
         self._folder = Path(tempfile.mkdtemp(prefix="neurohub-demo-"))
         self._database_url = options.postgres or f"sqlite:///{self._folder / 'central.db'}"
+        self._broker_url = ""
         self._children: list[Child] = []
         self._watching: list[asyncio.Task[None]] = []
         self._started: list[Unit] = []
@@ -67,12 +70,15 @@ class Demo:
         return right
 
     async def _run(self) -> bool:
+        if self._options.broker is not None:
+            await _reached(self._options.broker)
         store = Store(self._database_url)
         try:
-            url = await self._start_central(self._options.broker or await self._start_broker(), store.database.shown)
+            self._broker_url = self._options.broker or await self._start_broker()
+            await self._start_central(store.database.shown)
             before = store.counts()
             units = self._new_units(store)
-            line = await self._start_stations(url)
+            line = await self._start_stations(self._broker_url)
             await self._move_all(units, line, store, before)
             if self._options.keep:
                 await self._wait_for_interrupt(store.database.shown)
@@ -81,7 +87,7 @@ class Demo:
             result = reconcile(self._started, self._made, outboxes, store, before)
         finally:
             store.close()
-        self._report(result)
+        self._report(result, store.database.shown)
         return result.right
 
     # -- processes ---------------------------------------------------------------------------------------------------
@@ -90,15 +96,14 @@ class Demo:
         broker = await self._start(Child("broker", ["demo.broker", "--port", "0"], self._folder / "broker.log"))
         return str((await broker.first_line())["url"])
 
-    async def _start_central(self, broker_url: str, database: str) -> str:
+    async def _start_central(self, database: str) -> None:
         log = self._folder / "central.log"
-        environment = {**os.environ, "DATABASE_URL": self._database_url, "BROKER_URL": broker_url}
+        environment = {**os.environ, "DATABASE_URL": self._database_url, "BROKER_URL": self._broker_url}
         migrating = Child("central migrate", ["central", "migrate"], log, environment=environment)
         await migrating.start()
         if await migrating.ended() != 0:
             raise ChildError(f"the database {database} could not be set up.\n{migrating.last_words()}")
         self._watch(await self._start(Child("central", ["central", "run"], log, environment=environment)))
-        return broker_url
 
     async def _start_stations(self, broker_url: str) -> dict[str, Station]:
         names = [name for names in STATIONS.values() for name in names]
@@ -206,10 +211,14 @@ class Demo:
         self._progress.committed = (await asyncio.to_thread(store.counts)).records - before.records
 
     async def _wait_for_interrupt(self, database: str) -> None:
-        self._say("\nrunning; end with Ctrl-C. The commands, to start each by hand:")
+        self._say("\nrunning; end with Ctrl-C, and it is reconciled. The commands, to start each by hand:")
+        central = f"DATABASE_URL={shlex.quote(database)} BROKER_URL={self._broker_url} "
         for child in self._children:
-            self._say("  " + shlex.join(child.arguments))
-        self._say(f"central's environment: DATABASE_URL={database}; logs and data: {self._folder}")
+            words = list(child.arguments)
+            if child.name == "broker":
+                words[-1] = str(parse_broker_url(self._broker_url)[1])
+            self._say("  " + (central if child.name == "central" else "") + shlex.join(words))
+        self._say(f"logs and data: {self._folder}")
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -217,13 +226,17 @@ class Demo:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    def _report(self, result: Reconciliation) -> None:
+    def _report(self, result: Reconciliation, database: str) -> None:
         _each(self._say, "LOST", result.lost)
         _each(self._say, "DOUBLED", result.doubled)
         _each(self._say, "MISJUDGED", [f"{made}: {outcome}" for made, outcome in result.misjudged])
         _each(self._say, "MISPLACED", [f"{made}: stands under {place}" for made, place in result.misplaced])
         _each(self._say, "UNFINISHED", result.unfinished)
         _each(self._say, "ASTRAY", [f"{unit.serial_number}, {unit.fate}: {why}" for unit, why in result.astray])
+        if result.quarantined:
+            kept = f"{result.quarantined} that central could not take, and so the run fails; they are told by:"
+            see = f"DATABASE_URL={shlex.quote(database)} neurohub-central quarantine list"
+            _each(self._say, "QUARANTINED", [f"{kept} {see}"])
         self._say(f"time {self._progress.seconds:.1f} s, restarts {sum(child.deaths for child in self._children)}")
         self._say(
             f"machine cycles {result.cycles}, outbox rows {result.outbox_rows}, "
@@ -237,6 +250,16 @@ class Demo:
             f"units {result.finished}, cycles {result.cycles}, lost {len(result.lost)}, "
             f"doubled {len(result.doubled)}, misjudged {len(result.misjudged)}"
         )
+
+
+async def _reached(broker_url: str) -> None:
+    """Raises SetupError where that is no broker's URL, or no MQTT 5 broker answers there."""
+    try:
+        session = Session(BrokerAddress(*parse_broker_url(broker_url)), client_id="neurohub-demo")
+        await session.open([])
+        await session.close()
+    except (ValueError, LinkError) as error:  # the URL as it was typed may hold a password
+        raise SetupError(f"--broker: {error}") from error
 
 
 def _each(say: Callable[[str], None], what: str, items: Sequence[object]) -> None:

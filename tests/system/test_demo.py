@@ -8,6 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from tests.support.brokers import free_port
+
 PATIENCE_S = 150.0
 LAST_LINE = re.compile(r"units (\d+), cycles (\d+), lost (\d+), doubled (\d+), misjudged (\d+)")
 PID = re.compile(r"([A-Z]\S+ agent|central) (\d+)")
@@ -86,9 +90,28 @@ async def test_a_database_that_is_not_there_is_told_in_a_line_without_its_passwo
     assert "Traceback" not in told
 
 
+@pytest.mark.parametrize(
+    ("broker", "told"),
+    [
+        ("mqtt://127.0.0.1:{port}", "the demo ends: --broker: broker mqtt://127.0.0.1:{port} cannot be reached: "),
+        ("http://foo", "the demo ends: --broker: a broker URL starts with mqtt:// or mqtts://"),
+    ],
+)
+async def test_a_broker_that_is_none_is_told_before_anything_is_started(tmp_path: Path, broker: str, told: str) -> None:
+    port = free_port()
+    code, lines = await run_demo(tmp_path, "--units", "1", "--broker", broker.format(port=port))
+    assert code == 1
+    assert lines[0].startswith(told.format(port=port))
+    assert len(lines) == 2, "\n".join(lines)
+
+
 async def test_what_was_kept_running_ends_with_its_reconciliation_and_leaves_no_process(tmp_path: Path) -> None:
     code, lines = await run_demo(tmp_path, "--units", "2", "--keep", terminate_at="running; end with Ctrl-C")
     assert (code, figures(lines[:-1])[2:]) == (0, (0, 0, 0))
+    [url] = {line.partition("broker ")[2].partition(",")[0] for line in lines if "pids:" in line}
+    commands = "\n".join(lines)
+    assert f"-m demo.broker --port {url.rpartition(':')[2]}" in commands
+    assert f"BROKER_URL={url} {sys.executable} -m central run" in commands
     assert lines[-1].startswith("logs and data:")
     assert still_running(lines) == []
 

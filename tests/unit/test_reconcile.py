@@ -202,6 +202,18 @@ async def test_a_line_that_stands_ends_the_demo_in_failure(
     assert "units 0, cycles 0, lost 0, doubled 0, misjudged 0" in said
 
 
+def test_what_central_could_not_take_is_told_as_the_cause_with_the_command_that_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    figures = Reconciliation(1, 9, 9, 9, 12, [], [], [], [], [], [])
+    run.Demo(run.Options(1, None, None, None, keep=False, seed=1))._report(figures, "sqlite:///c.db")
+    told = " ".join(capsys.readouterr().out.split())
+    assert not figures.right
+    cause = "QUARANTINED 12 that central could not take, and so the run fails; they are told by: "
+    assert f"{cause}DATABASE_URL=sqlite:///c.db neurohub-central quarantine list" in told
+
+
 def test_every_kind_of_unit_has_a_fate_and_later_lots_make_other_units() -> None:
     units = units_of_today(110, date(2026, 11, 25), seed=1)
     assert {unit.fate.status for unit in units} == {"PASSED", "IN_PROGRESS"}
