@@ -96,9 +96,9 @@ class BirthAnswer:
 class IngestResult:
     """What one ingest transaction did.
 
-    ``inserted`` + ``repeated`` + ``conflicts`` + ``foreign`` are the records given; ``refused`` counts rows added to
-    quarantine, by topic and reason. ``conflicts``: other content under a number already used; ``foreign``: records
-    written in a stream that belongs to another station. Both are alarms, and stand in ``alarms`` by stream.
+    ``refused`` counts rows added to quarantine, by topic and reason. ``conflicts``: other content under a number
+    already used; ``foreign``: records of a second station in one stream, which are taken as all others are. Both are
+    alarms, and stand in ``alarms`` by stream.
     """
 
     commits: tuple[StationCommit, ...]

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -25,15 +25,18 @@ from contracts.route_model import FactKey, RouteLimits
 from contracts.topics import StationTopics
 
 
-@dataclass
+@dataclass(frozen=True)
 class Offer:
-    """What came under one (stream, seq), by digest: more than one content is a conflict. ``senders`` are the agents'
-    processes, where they say so."""
+    """A record that came under a number, and from whom. ``sender`` is the agent's process, where it says so."""
 
     topic: str
     claim: Claim
-    contents: dict[str, StationRecord] = field(default_factory=dict)
-    senders: dict[str, str | None] = field(default_factory=dict)
+    record: StationRecord
+    sender: str | None
+
+
+Offers = dict[str, Offer]
+"""What came under one (stream, seq), by digest: more than one content is a conflict."""
 
 
 class Ingestion:
@@ -54,7 +57,7 @@ class Ingestion:
     def run(self, arrivals: Sequence[Arrival]) -> IngestResult:
         """Do all of it."""
         places = _places(arrivals)
-        self._ledgers = claim_streams(self._connection, places, self._now)
+        self._ledgers = claim_streams(self._connection, places, self._now, _unproved(arrivals))
         new = self._compare(self._sorted_out(arrivals))
 
         ids = names.make(self._connection, self._names, self._now)
@@ -89,10 +92,13 @@ class Ingestion:
             alarms=alarms,
         )
 
-    def _sorted_out(self, arrivals: Sequence[Arrival]) -> dict[FactKey, Offer]:
-        """Records by number; what is wrong in itself or foreign goes to quarantine."""
+    def _sorted_out(self, arrivals: Sequence[Arrival]) -> dict[FactKey, Offers]:
+        """Records by number; what is wrong in itself goes to quarantine.
+
+        Who was seen first with a stream decides nothing about a record, only who is told to begin another one.
+        """
         owners = {ledger.claim.stream_id: ledger.claim.station for ledger in self._ledgers.values() if ledger.owner}
-        offered: dict[FactKey, Offer] = {}
+        offered: defaultdict[FactKey, Offers] = defaultdict(dict)
         for arrival in arrivals:
             topic = StationTopics(arrival.site, arrival.line, arrival.station).records
             for rejected in arrival.rejected:
@@ -110,17 +116,17 @@ class Ingestion:
                 assert arrival.stream_id is not None, "records come with their stream"
                 claim = Claim(arrival.stream_id, arrival.station)
                 reason = impossible(record)
-                if owners[arrival.stream_id] != arrival.station:
-                    reason = f"stream belongs to station {owners[arrival.stream_id]}"
+                if owners.get(arrival.stream_id, arrival.station) != arrival.station:
                     self._counted["foreign"] += 1
-                    self._alarm(AlarmKind.FOREIGN_STREAM, claim, seq, [arrival.instance])
+                    self._alarm(AlarmKind.FOREIGN_STREAM, claim, seq, arrival.instance)
+                if arrival.stream_id == self._opening.central_stream:
+                    reason = "the stream is central's own"
                 if reason is not None:
                     self._refuse(topic, (arrival.stream_id, seq), record, reason)
                     continue
-                offer = offered.setdefault((arrival.stream_id, seq), Offer(topic, claim))
-                self._counted["repeated"] += digest in offer.contents
-                offer.contents.setdefault(digest, record)
-                offer.senders.setdefault(digest, arrival.instance)
+                offers = offered[arrival.stream_id, seq]
+                self._counted["repeated"] += digest in offers
+                offers.setdefault(digest, Offer(topic, claim, record, arrival.instance))
         return offered
 
     def _refuse(self, topic: str, key: FactKey, record: StationRecord, reason: str) -> Entry:
@@ -129,22 +135,26 @@ class Ingestion:
         self._entries.append(entry)
         return entry
 
-    def _compare(self, offered: Mapping[FactKey, Offer]) -> dict[FactKey, tuple[str, StationRecord]]:
+    def _compare(self, offered: Mapping[FactKey, Offers]) -> dict[FactKey, tuple[str, StationRecord]]:
         """What is new, in order of number; repeats are counted, and a number with two contents is disputed."""
-        known = self._known([key for key, offer in offered.items() if self._ledgers[offer.claim].has(key[1])])
+        ledgers: defaultdict[str, list[Ledger]] = defaultdict(list)
+        for ledger in self._ledgers.values():
+            ledgers[ledger.claim.stream_id].append(ledger)
+        known = self._known([key for key in offered if any(ledger.has(key[1]) for ledger in ledgers[key[0]])])
         new: dict[FactKey, tuple[str, StationRecord]] = {}
-        disputed: dict[FactKey, Offer] = {}
+        disputed: dict[FactKey, Offers] = {}
         for key in sorted(offered):
-            contents = offered[key].contents
-            for record in contents.values():
-                self._names.of_record(key, record)
+            contents = offered[key]
+            for offer in contents.values():
+                self._names.of_record(key, offer.record)
             there = known.get(key)
             if there is not None and contents.keys() == {there["digest"]}:
                 self._counted["repeated"] += 1
             elif there is None and len(contents) == 1:
-                new[key] = next(iter(contents.items()))
+                [(digest, offer)] = contents.items()
+                new[key] = digest, offer.record
             else:
-                disputed[key] = offered[key]
+                disputed[key] = contents
         self._dispute(disputed, known)
         return new
 
@@ -159,17 +169,18 @@ class Ingestion:
             for row in rows_where(self._connection, thin.where(facts.c.stream_id == stream_id), facts.c.seq, seqs)
         }
 
-    def _dispute(self, disputed: Mapping[FactKey, Offer], known: Mapping[FactKey, Row]) -> None:
+    def _dispute(self, disputed: Mapping[FactKey, Offers], known: Mapping[FactKey, Row]) -> None:
         """Two contents under one number: both to quarantine, the number itself takes no part in anything.
 
+        So it is also where two stations write in one stream: both are right, and nothing says whose the number is.
         Who sent the later one has to begin a new stream: its next numbers would be disputed too.
         """
-        for key, offer in disputed.items():
+        for key, offers in disputed.items():
             there = known.get(key)
             committed = None if there is None else there["digest"]
             keys = {
-                digest: self._refuse(offer.topic, key, record, OTHER_CONTENT).key
-                for digest, record in offer.contents.items()
+                digest: self._refuse(offer.topic, key, offer.record, OTHER_CONTENT).key
+                for digest, offer in offers.items()
             }
             again = {committed} & keys.keys()
             if there is not None and committed is None:
@@ -178,17 +189,19 @@ class Ingestion:
             fresh = [digest for digest in keys if digest not in again]
             self._counted["repeated"] += len(again)
             self._counted["conflicts"] += len(fresh)
-            if fresh:
-                late = fresh if there is not None else fresh[1:]
-                self._alarm(AlarmKind.OTHER_CONTENT, offer.claim, key[1], [offer.senders[digest] for digest in late])
+            for digest in fresh if there is not None else fresh[1:]:
+                self._alarm(AlarmKind.OTHER_CONTENT, offers[digest].claim, key[1], offers[digest].sender)
             if there is None:
                 self._connection.execute(sa.insert(facts), [{**tombstone(*key), "received_at": self._now}])
             elif committed is not None:
                 self._touched.append(there)
-                self._withdraw(offer.topic, key, there["body"] if there["kind"] == PERMIT else None)
+                self._withdraw(there)
 
-    def _withdraw(self, topic: str, key: FactKey, text: str | None) -> None:
-        """``text``: what was committed, where it is no result and stands in no row of ``process_data``."""
+    def _withdraw(self, there: Row) -> None:
+        key = there["stream_id"], there["seq"]
+        place = self._ledgers[Claim(there["stream_id"], there["station"])].place
+        topic = StationTopics(place.site, place.line, there["station"]).records
+        text = there["body"] if there["kind"] == PERMIT else None  # a result stands in process_data
         mine = (process_data.c.stream_id == key[0]) & (process_data.c.seq == key[1])
         if text is None:
             text = self._connection.execute(sa.select(process_data.c.record).where(mine)).scalar_one_or_none()
@@ -200,20 +213,19 @@ class Ingestion:
             sa.update(facts).where(facts.c.stream_id == key[0], facts.c.seq == key[1]).values(**empty)
         )
 
-    def _alarm(self, kind: AlarmKind, claim: Claim, seq: int, senders: Iterable[str | None]) -> None:
+    def _alarm(self, kind: AlarmKind, claim: Claim, seq: int, sender: str | None) -> None:
         self._alarmed[kind, claim].append(seq)
-        for instance in senders:
-            if instance is not None:
-                self._ledgers[claim].tell_to_mint(instance)
+        if sender is not None:
+            self._ledgers[claim].tell_to_mint(sender)
 
     def _alarms(self) -> Iterable[Alarm]:
         for (kind, claim), seqs in self._alarmed.items():
-            owner = next(
-                led.claim.station
-                for led in self._ledgers.values()
-                if led.owner and led.claim.stream_id == claim.stream_id
+            others = sorted(
+                ledger.claim.station
+                for ledger in self._ledgers.values()
+                if ledger.claim.stream_id == claim.stream_id and ledger.claim != claim
             )
-            whose = f"; the stream belongs to {owner}" if owner != claim.station else ""
+            whose = f"; {', '.join(others)} writes in this stream too" if others else ""
             yield Alarm(kind, claim, f"seq {told(ranges_of(sorted(set(seqs))))}{whose}", len(seqs))
 
     def _note_senders(self, arrivals: Sequence[Arrival]) -> None:
@@ -298,6 +310,14 @@ def _places(arrivals: Sequence[Arrival]) -> dict[Claim, Place]:
             if stream_id is not None:
                 places[Claim(stream_id, arrival.station)] = Place(arrival.site, arrival.line)
     return places
+
+
+def _unproved(arrivals: Sequence[Arrival]) -> set[Claim]:
+    """Claims by nothing but what cannot be read: anybody can write a stream's name beside it."""
+    proved = {
+        Claim(one.stream_id, one.station) for one in arrivals if one.stream_id and (one.records or not one.rejected)
+    }
+    return _places(arrivals).keys() - proved
 
 
 def _arrived(arrivals: Sequence[Arrival]) -> dict[Claim, list[Range]]:

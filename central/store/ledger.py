@@ -1,11 +1,13 @@
 """The ledger of the streams: whose each is, what of it has arrived, and the commit acknowledgement that says so.
 
-A stream belongs to the station that is first seen with it, by birth or by message. Another station that writes in it
-gets a ledger of its own, so that it settles there and cannot settle what the owner has not delivered.
+Each station that writes in a stream has a ledger of its own, so that it settles there and cannot settle what another
+has not delivered. A stream is one station's; the first one seen with it, by birth or by something that can be read, is
+its owner, and any other is told to begin a stream of its own. That is all an owner is: what becomes of a record is the
+same whoever was seen first (docs/decisions/0009).
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -34,10 +36,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Opening:
-    """What a commit is said by: the database, and the time it has been open since (``Store.begin_generation``)."""
+    """What a commit is said by: the database, and the time it has been open since (``Store.begin_generation``).
+
+    ``central_stream`` holds what people decided: no station writes in it.
+    """
 
     epoch: str
     generation: str
+    central_stream: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,13 +149,15 @@ def floor_and_ranges(spans: Spans) -> tuple[int, Spans]:
 def read_opening(connection: sa.Connection) -> Opening:
     """The database's names, as this transaction sees them."""
     names = {row.key: row.value for row in connection.execute(sa.select(store_meta.c.key, store_meta.c.value))}
-    return Opening(names.get("epoch", ""), names.get("generation", ""))
+    return Opening(names.get("epoch", ""), names.get("generation", ""), names.get("central_stream", ""))
 
 
-def claim_streams(connection: sa.Connection, claims: Mapping[Claim, Place], now: datetime) -> dict[Claim, Ledger]:
+def claim_streams(
+    connection: sa.Connection, claims: Mapping[Claim, Place], now: datetime, unproved: Collection[Claim] = ()
+) -> dict[Claim, Ledger]:
     """The ledgers of these claims, made where they are new, locked until the transaction ends, in a fixed order.
 
-    Ledgers of the streams' owners come with them.
+    Ledgers of others in the same streams come with them. ``unproved`` claims own nothing.
     """
     known = lock(connection, claims)
     for claim in sorted(claims.keys() - known.keys()):
@@ -167,10 +175,24 @@ def claim_streams(connection: sa.Connection, claims: Mapping[Claim, Place], now:
             "last_seen_at": now,
         }
         # Another service may claim the same stream at this moment: its row stands, ours is not the owner's.
-        for owner in (False,) if owned else (True, False):
+        for owner in (False,) if owned or claim in unproved else (True, False):
             insert_once(connection, streams, [{**row, "owner": owner}])
         known = lock(connection, claims)
+    for claim in sorted(claims.keys() - set(unproved)):
+        if not any(ledger.owner for ledger in known.values() if ledger.claim.stream_id == claim.stream_id):
+            _own(connection, known[claim])
     return known
+
+
+def _own(connection: sa.Connection, ledger: Ledger) -> None:
+    """A station whose first word could not be read is the owner after all, unless another becomes it at this moment."""
+    mine = (streams.c.stream_id == ledger.claim.stream_id) & (streams.c.station == ledger.claim.station)
+    try:
+        with connection.begin_nested():
+            connection.execute(sa.update(streams).where(mine).values(owner=True))
+    except sa.exc.IntegrityError:
+        return
+    ledger.owner = True
 
 
 def lock(connection: sa.Connection, claims: Iterable[Claim]) -> dict[Claim, Ledger]:

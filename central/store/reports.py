@@ -122,9 +122,7 @@ def canonical_rows(connection: sa.Connection, central_stream: str) -> dict[str, 
             quarantine.c.reason,
             quarantine.c.payload,
         ),
-        "streams": sa.select(
-            streams.c.stream_id, streams.c.station, streams.c.owner, streams.c.committed_seq, streams.c.ranges
-        ),
+        "streams": sa.select(streams.c.stream_id, streams.c.station, streams.c.committed_seq, streams.c.ranges),
     }
     return {
         table: sorted((_named(row, central_stream) for row in connection.execute(query).mappings()), key=_order)

@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from central.store import Arrival, StationCommit, Store
+from central.store import AlarmKind, Arrival, StationCommit, Store
 from central.store.quarantined import OTHER_CONTENT
 from contracts.envelope import Birth
+from contracts.facts import UnitScrapped
 from contracts.measurement import Measurement, Quality
 from contracts.record import Defect, ProcessRecord, ReworkRequest, canonical
 from tests.support.stores import (
@@ -205,10 +206,11 @@ def test_an_impossible_lot_number_goes_to_quarantine_and_settles(store: Store) -
 
 
 def test_a_station_in_anothers_stream_settles_there_and_not_for_the_owner(store: Store) -> None:
+    """A disk copied for another station: its results are results, and it is told to begin a stream of its own."""
     store.ingest([delivery([(1, record())])])
     result = store.ingest([delivery([(2, record(station="P03-B"))], station="P03-B")])
-    assert (result.foreign, result.quarantined, result.inserted) == (1, 1, 0)
-    assert one(store, "quarantine")["reason"] == "stream belongs to station P03-A"
+    assert (result.foreign, result.quarantined, result.inserted) == (1, 0, 1)
+    assert [alarm.kind for alarm in result.alarms] == [AlarmKind.FOREIGN_STREAM]
     [told] = result.commits
     assert (told.station, told.commit.ranges) == ("P03-B", ((2, 2),))
     mine = store.commit_of(STREAM)
@@ -369,3 +371,45 @@ def test_what_two_stations_say_is_ordered_as_far_as_their_clocks_are_known(
     store.ingest([delivery([(1, failed)])])
     store.ingest([delivery([(1, passed)], stream_id="b" * 32, station="P03-B")])
     assert one(store, "serials")["on_hold"] is held
+
+
+def test_two_stations_under_one_number_are_disputed_whoever_came_first(new_database: NewDatabase) -> None:
+    """Neither is another's word; so both are in quarantine, whole, and there is an alarm."""
+    ours = delivery([(1, record(serial_number="SN-AAA"))])
+    theirs = delivery([(1, record(station="P03-B", serial_number="SN-BBB"))], station="P03-B")
+    torn = delivery([], rejected=[reject(b"torn", first=9)], station="P03-B")
+    found = []
+    for order in ([ours, theirs, torn], [torn, theirs, ours], [theirs, ours, torn, ours, theirs]):
+        store = Store(new_database())
+        store.migrate()
+        told = [store.ingest([arrival]) for arrival in order]
+        assert AlarmKind.OTHER_CONTENT in [alarm.kind for result in told for alarm in result.alarms]
+        found.append(store.canonical_rows())
+        store.close()
+    assert found[0] == found[1] == found[2]
+    assert [row["serial_number"] for row in found[0]["process_data"]] == []
+    assert len(found[0]["quarantine"]) == 3
+
+
+def test_what_cannot_be_read_claims_no_stream(store: Store) -> None:
+    """Anybody can write a stream's name beside garbage: its station must not lose it."""
+    store.ingest([delivery([], rejected=[reject(b"torn", first=1)], station="P03-B")])
+    result = store.ingest([delivery([(1, record())])])
+    assert (result.inserted, result.foreign, result.alarms) == (1, 0, ())
+    again = store.ingest([delivery([(2, record(station="P03-B"))], station="P03-B")])
+    assert (again.inserted, again.foreign) == (1, 1)
+
+
+def test_a_station_whose_first_word_is_torn_owns_its_stream_after_all(store: Store) -> None:
+    store.ingest([delivery([], rejected=[reject(b"torn", first=1)])])
+    store.ingest([delivery([(2, record())])])
+    assert store.commit_of(STREAM) is not None
+    assert store.ingest([delivery([(3, record())])]).foreign == 0
+
+
+def test_nobody_writes_in_the_stream_of_peoples_decisions(store: Store) -> None:
+    scrapped = UnitScrapped(author="p", decided_at=minutes(1), reason="bent", serial_number="SN-261102-001")
+    store.add_decision(scrapped)
+    result = store.ingest([delivery([(1, record())], stream_id=store.central_stream)])
+    assert (result.inserted, result.quarantined) == (0, 1)
+    assert one(store, "serials")["scrapped"] is True

@@ -148,7 +148,7 @@ def test_a_copy_at_another_station_is_told_before_it_sends_anything(store: Store
     assert (alarm.kind, alarm.station, alarm.occurrences) == (AlarmKind.FOREIGN_STREAM.value, "P03-B", 1)
     result = store.ingest([sent(1, instance=THIRD, station="P03-B")])
     assert only_commit(result).mint == (SECOND, THIRD)
-    assert result.alarms[0].detail == "seq 1; the stream belongs to P03-A"
+    assert result.alarms[0].detail == "seq 1; P03-A writes in this stream too"
 
 
 def test_an_agent_that_asks_is_told_what_is_held_under_each_number(store: Store) -> None:
