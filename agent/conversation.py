@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from agent.clock import CentralClock
 from agent.delivery import BATCH_BYTES, Delivery, Lane
+from agent.interlock import Interlock
 from agent.outbox import Outbox, Row
 from agent.settings import StationSettings
 from contracts.envelope import (
@@ -92,7 +93,9 @@ class Conversation:
         clock: CentralClock,
         resend_after_s: float,
         more: asyncio.Event,
+        interlock: Interlock,
     ) -> None:
+        self._interlock = interlock
         self._session = session
         self._speaker = speaker
         self._outbox = outbox
@@ -127,8 +130,9 @@ class Conversation:
         """Adopt what central says. Raises LinkError when the link is lost."""
         while True:
             message = await self._session.next_message()
-            async with self._turn:
-                await self._adopt(message)
+            if not self._interlock.heard(message):
+                async with self._turn:
+                    await self._adopt(message)
             self._session.acknowledge(message)
 
     async def send(self) -> None:

@@ -1,9 +1,11 @@
 """The machines of a station file, made of software: what ``neurohub-agent simulate`` runs."""
 
 import asyncio
+import itertools
 import json
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,10 +14,15 @@ import structlog
 from agent.settings import MachineSettings, StationSettings
 from contracts.errors import DataError, NeuroHubError
 from documents.issues import did_you_mean
-from drivers.base import Fault, Settable, Simulator
+from drivers.base import Asking, Fault, Settable, Simulator
 from drivers.registry import protocols
 
 log = structlog.get_logger()
+
+MACHINE_MORE_S = 0.2
+"""What a machine waits longer than its station may take: two of its looks."""
+NUMBER = "{serial_number}"
+"""Stands in a result for the number that the permit gives the unit."""
 
 
 class SimulatedMachine:
@@ -26,6 +33,7 @@ class SimulatedMachine:
         self.simulator = simulator
         self.waiting: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
         self._count = 0
+        self._requests = itertools.count(int(time.time()) % 30_000 + 1)
 
     async def misbehave(self, name: str) -> None:
         """Arrange for the fault of this name. Raises ValueError, with the names there are, for any other."""
@@ -38,12 +46,19 @@ class SimulatedMachine:
             await self.simulator.misbehave(Fault(name))
 
     async def run(self) -> None:
-        """Make every result that waits, until cancelled."""
+        """Make every result that waits, until cancelled; ask for a permit before, where the settings say so."""
         while True:
             line = await self.waiting.get()
             answer = {"machine": self._settings.name, "id": line.get("id")}
             try:
-                key = await self._made(line.get("values", {}))
+                values = self._known(line.get("values", {}))
+                if self._settings.protocol_settings.asking() is not None and line.get("ask", True):
+                    permit = await self._permit(values, line)
+                    answer["answer"] = dict(permit)
+                    if not is_granted(permit) or line.get("ask") == "only":
+                        say(answer)
+                        continue
+                key = await self._made(values)
             except (NeuroHubError, ValueError, KeyError, TypeError) as error:
                 # Ours and a driver's ValueError are texts for a person; others are told by their class too.
                 text = (
@@ -53,9 +68,27 @@ class SimulatedMachine:
             else:
                 say({**answer, "done": True, "cycle_key": key})
 
-    async def _made(self, given: Any) -> int | None:
+    async def _permit(self, values: dict[str, Any], line: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Ask about the unit of these values; a number the unit gets is put into them. Empty: nobody answered in the
+        machine's time, which is the station's and two looks more."""
+        asking = self._settings.protocol_settings.asking()
+        assert asking is not None
+        assert isinstance(self.simulator, Asking)
+        about = line.get("about", {})
+        request: dict[str, Any] = {}
+        for point, own in ((asking.serial_number, "serial_number"), (asking.lot_number, "lot_number")):
+            named = getattr(self._settings.unit, own)
+            if point is not None:
+                request[point] = about.get(own, values.get(str(named) if named is not None else point, ""))
+        number: Any = next(self._requests) if asking.request.on == "change" else True
+        answer = await self.simulator.ask({**request, asking.request.point: number}, asking.limit + MACHINE_MORE_S)
+        if answer is not None and asking.numbers is not None:
+            its_number = answer.get("serial_number", "")
+            values.update({name: its_number for name, value in values.items() if value == NUMBER})
+        return answer or {}
+
+    async def _made(self, values: dict[str, Any]) -> int | None:
         """Make a result; its number. One that cannot be made uses no number up: ValueError, KeyError, TypeError."""
-        values = self._known(given)
         if self._settings.cycle_key is None or not self._settings.records:
             await self.simulator.cycle(values, None)
             return None
@@ -86,6 +119,11 @@ class SimulatedMachine:
     def _wrapped(self, count: int) -> int:
         modulus = self._settings.counter_modulus
         return count if modulus is None else count % modulus
+
+
+def is_granted(answer: Mapping[str, Any]) -> bool:
+    """Whether an answer, as a machine holds it, says yes."""
+    return str(answer.get("granted", "0")).lower() in ("1", "true")
 
 
 async def run_simulation(settings: StationSettings) -> None:

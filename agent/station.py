@@ -11,6 +11,7 @@ from sdnotify import SystemdNotifier
 from agent.clock import CentralClock
 from agent.conversation import CLOCK_NOTE
 from agent.disk import DISK_RETRY_S, within
+from agent.interlock import Interlock
 from agent.outbox import Outbox
 from agent.scans import scans_of
 from agent.settings import StationSettings
@@ -45,8 +46,10 @@ async def run_station(settings: StationSettings) -> None:
     try:
         clock = CentralClock()
         clock.recall(await outbox.note(CLOCK_NOTE))
-        uplink = Uplink(settings, addresses, outbox, software, clock)
-        supervisors = _supervisors(settings, outbox, uplink, software, clock)
+        interlock = Interlock(settings, outbox)
+        await interlock.open()
+        uplink = Uplink(settings, addresses, outbox, software, clock, interlock)
+        supervisors = _supervisors(settings, outbox, uplink, software, clock, interlock)
         pressed = asyncio.Event()
 
         def heard() -> None:
@@ -59,6 +62,7 @@ async def run_station(settings: StationSettings) -> None:
             delivery = tasks.create_task(uplink.run())
             background = [
                 tasks.create_task(feed_watchdog(SystemdNotifier(), outbox.turn)),
+                tasks.create_task(interlock.run()),
                 tasks.create_task(_prune(outbox, settings.retention, pressed)),
             ]
             log.info("station running", station=settings.station.id, machines=sorted(supervisors))
@@ -106,7 +110,7 @@ async def _opened(outbox: Outbox, stop: asyncio.Event) -> bool:
 
 
 def _supervisors(
-    settings: StationSettings, outbox: Outbox, uplink: Uplink, software: str, clock: CentralClock
+    settings: StationSettings, outbox: Outbox, uplink: Uplink, software: str, clock: CentralClock, interlock: Interlock
 ) -> Mapping[str, Supervisor]:
     criteria = settings.criteria_set()
     folders = protocols()
@@ -127,6 +131,7 @@ def _supervisors(
             kept=uplink.wake,
             clock=clock,
             scans=scans.get(name),
+            interlock=interlock,
         )
     return built
 

@@ -14,16 +14,18 @@ from agent.conditions import Conditions
 from agent.cycles import Cursor, CycleKey, Relation, Step, step
 from agent.disk import PatientDisk, within
 from agent.faults import Faults
+from agent.interlock import Interlock
 from agent.judging import Cycle, criteria_for, judged, told_of, unjudged
 from agent.machine_clock import machines_own_time
 from agent.outbox import Outbox
 from agent.parsing import cycle_key_of, parse
+from agent.permits import Permits
 from agent.scans import Scans
 from agent.settings import MachineSettings, StationSettings
 from contracts.criteria import CriteriaSet
 from contracts.errors import LinkError, SetupError
 from contracts.measurement import Scalar
-from drivers.base import Acknowledging, Conditioned, Driver, MachineEvent, Performing, Reading
+from drivers.base import Acknowledging, Conditioned, Driver, MachineEvent, MachineRequest, Performing, Reading
 from messaging.lives import live_again_and_again
 
 log = structlog.get_logger()
@@ -64,6 +66,7 @@ class Supervisor:
         kept: Callable[[], None],
         clock: CentralClock,
         scans: Scans | None = None,
+        interlock: Interlock | None = None,
     ) -> None:
         self._machine = machine
         self._settings = settings
@@ -76,6 +79,13 @@ class Supervisor:
         self._clock = clock
         self._scans = scans
         self._log = log.bind(machine=machine.name)
+        self._interlock = interlock or Interlock(settings, outbox)
+        asking = machine.protocol_settings.asking()
+        self._permits = (
+            Permits(machine, asking, settings, self._criteria, driver, outbox, self._interlock, software, clock)
+            if asking is not None
+            else None
+        )
         self._open = asyncio.Event()
         self._told = ""
         self._stopping = asyncio.Event()
@@ -268,6 +278,11 @@ class Supervisor:
             await _end(stopping, event)
 
     async def _cycle(self, event: MachineEvent) -> None:
+        if isinstance(event, MachineRequest):
+            assert self._permits is not None, "a machine asks where its settings say so"
+            await self._permits.handle(event)
+            self._kept()
+            return
         reading = await self._driver.read(event)
         if not self._machine.records:
             await (self._say if self._scans is None else self._scan)(event, reading)
@@ -359,7 +374,11 @@ class Supervisor:
         for companion in self._companions.values():
             cursors += companion.cursors()
         can_wait = not self._without_handshake()
-        seq = await self._disk.keep(lambda: self._outbox.append(record, *cursors, can_wait=can_wait))
+        notes: Mapping[str, str] = {}
+        if self._permits is not None:
+            record, notes = await self._permits.permit_of(record)
+        seq = await self._disk.keep(lambda: self._outbox.append(record, *cursors, notes=notes, can_wait=can_wait))
+        self._interlock.worked(record)
         self._kept()
         self._log.info("result kept", seq=seq, **told_of(record))
 

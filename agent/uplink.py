@@ -12,6 +12,7 @@ import structlog
 from agent.clock import CentralClock
 from agent.conversation import Conversation, Speaker
 from agent.faults import Faults
+from agent.interlock import Interlock
 from agent.outbox import Outbox
 from agent.settings import StationSettings
 from contracts.errors import LinkError, SetupError, StoreError
@@ -41,7 +42,9 @@ class Uplink:
         outbox: Outbox,
         software: str,
         clock: CentralClock | None = None,
+        interlock: Interlock | None = None,
     ) -> None:
+        self._interlock = interlock or Interlock(settings, outbox)
         self._addresses = list(addresses)
         self._outbox = outbox
         self._clock = clock or CentralClock()
@@ -86,9 +89,12 @@ class Uplink:
         session = await self._connected()
         if session is None:
             return
-        conversation = Conversation(session, self._speaker, self._outbox, self._clock, self._resend_after_s, self._more)
+        conversation = Conversation(
+            session, self._speaker, self._outbox, self._clock, self._resend_after_s, self._more, self._interlock
+        )
         try:
             await conversation.hello()
+            self._interlock.attach(session)
             await self._first_of(
                 asyncio.create_task(conversation.listen()),
                 asyncio.create_task(conversation.send()),
@@ -99,6 +105,7 @@ class Uplink:
             self._take_next_address()
             raise
         finally:
+            self._interlock.detach()
             self._outbox.live = False
             await session.close()
 
@@ -118,7 +125,7 @@ class Uplink:
             )
             opened = False
             try:
-                opening = asyncio.create_task(session.open([self._speaker.topics.commits]))
+                opening = asyncio.create_task(session.open([self._speaker.topics.commits, *self._interlock.topics]))
                 opened = await self._first_of(opening) is not None
             except LinkError as error:
                 errors.append(str(error))

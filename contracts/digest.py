@@ -23,7 +23,7 @@ class UnitDigest(Contract):
 
     status: UnitStatus = UnitStatus.IN_PROGRESS
     passed: tuple[Number, ...] = ()
-    attempts: Annotated[Mapping[Number, Number], Field(default={})]
+    attempts: Mapping[Number, Number] = {}
     overridden: tuple[Number, ...] = ()
     hold: str | None = None
     final: bool = False
@@ -81,7 +81,7 @@ class RouteDigest(Contract):
     target_quantity: Annotated[int, Field(ge=1)] | None = None
     actual_quantity: Count = 0
     product_model: str | None = None
-    units: Annotated[Mapping[SerialNumber, UnitDigest], Field(default={})]
+    units: Mapping[SerialNumber, UnitDigest] = {}
 
     def lot(self) -> LotState | None:
         """The LOT as ``may_start`` takes it; None where nobody has opened it."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,17 +16,23 @@ from contracts.errors import LinkError, SetupError
 from contracts.measurement import Quality, Scalar
 from drivers.kinds import UNKNOWN, Kinds
 
+if TYPE_CHECKING:
+    from drivers.interlock import AnyInterlock
+
 __all__ = [
     "JOB_NAMES",
     "Acknowledging",
+    "Asking",
     "Certificate",
     "Conditioned",
     "Driver",
     "Fault",
     "LinkError",
     "MachineEvent",
+    "MachineRequest",
     "Measuring",
     "Performing",
+    "Permitting",
     "PointValue",
     "ProtocolSettings",
     "Reading",
@@ -83,6 +89,16 @@ class ProtocolSettings(Strict):
         """Key path -> name of the point it refers to, for references inside the protocol's own keys."""
         return {}
 
+    def asking(self) -> "AnyInterlock | None":
+        """How the machine asks before it starts a unit; None: it does not, or is not answered."""
+        interlock: AnyInterlock | None = getattr(self, "interlock", None)
+        return interlock if interlock is not None and interlock.enabled else None
+
+    @property
+    def result_points(self) -> Mapping[str, PointSettings]:
+        """The points of a result: all but those by which the machine asks before it starts a unit."""
+        return self.points
+
     def shared_line(self) -> SharedLine | None:
         """The line this machine may share with others of its protocol; None where it needs its port for itself."""
         return None
@@ -133,6 +149,15 @@ class MachineEvent:
 
 
 @dataclass(frozen=True)
+class MachineRequest(MachineEvent):
+    """The machine asks whether it may start a unit, and waits. ``key`` is the number of its request (0 is none), or
+    its flag.
+
+    ``first``: it stood there when listening began, and may have been answered before.
+    """
+
+
+@dataclass(frozen=True)
 class Reading:
     """One consistent snapshot of a machine's points. ``raw`` is what came over the wire, where that is bytes."""
 
@@ -158,7 +183,8 @@ class Driver(Protocol):
         """
 
     async def read(self, event: MachineEvent) -> Reading:
-        """Take one consistent snapshot for this event. A torn read is read again.
+        """Take one consistent snapshot for this event. A torn read is read again. Of a MachineRequest: the points
+        that its settings name.
 
         A point that fails by itself is a PointValue with a ``problem``; the others are still read. Raises LinkError.
         """
@@ -177,6 +203,16 @@ class Acknowledging(Protocol):
         ``cycle_key`` fills ``{cycle_key}`` in the settings' value; other ``{point}`` names come from the reading.
         Does nothing when the settings have no ``acknowledge``. Raises LinkError.
         """
+
+
+@runtime_checkable
+class Permitting(Protocol):
+    """A machine that asks before it starts a unit: its requests come among its events, as MachineRequest."""
+
+    async def answer(self, values: Mapping[str, Scalar]) -> None:
+        """Write the answer: what the settings say, in their order, the last value last. ``values`` are those of
+        ``drivers.interlock.ANSWER_NAMES``. Repeating it does no harm. Raises LinkError, or SetupError where the
+        machine takes no such value."""
 
 
 @runtime_checkable
@@ -256,6 +292,17 @@ class Fault(StrEnum):
     """The machine's own clock is in another year from now on."""
     REUSE_COUNTER = "reuse_counter"
     """The machine restarts: its counter begins anew. Made by whoever counts, above the simulator."""
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """A simulator of a machine that asks before it starts a unit."""
+
+    async def ask(self, values: Mapping[str, RawValue | None], timeout_s: float) -> Mapping[str, Scalar] | None:
+        """Ask: set these points, the request's last, and wait for the answer, by the names it stands under.
+
+        ``values`` holds the request's point too. None: no answer in time; one that comes later is not taken.
+        """
 
 
 class Simulator(Protocol):

@@ -263,6 +263,17 @@ def keep_note(connection: sqlite3.Connection, name: str, value: str) -> None:
     )
 
 
+def drop_note(connection: sqlite3.Connection, name: str) -> None:
+    """Forget a note."""
+    connection.execute("DELETE FROM notes WHERE name = ?", (name,))
+
+
+def notes(connection: sqlite3.Connection, prefix: str) -> dict[str, str]:
+    """Every note whose name begins so."""
+    rows = connection.execute("SELECT name, value FROM notes WHERE substr(name, 1, ?) = ?", (len(prefix), prefix))
+    return {str(name): str(value) for name, value in rows}
+
+
 def keep_cursor(connection: sqlite3.Connection, cursor: Cursor) -> None:
     """Replace a machine's cursor."""
     connection.execute(

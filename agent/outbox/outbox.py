@@ -4,10 +4,11 @@ A result that is in here survives a SIGKILL at any instruction and a power cut a
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from agent.cycles import Cursor
 from agent.outbox import file, streams
@@ -17,13 +18,15 @@ from agent.outbox.streams import Row
 from agent.outbox.writer import Writer
 from contracts.envelope import Commit, HeldStream
 from contracts.errors import StoreError
-from contracts.record import ProcessRecord, canonical
+from contracts.permit import StationRecord
+from contracts.record import canonical
 
 PRUNE_LIMIT = 500
 """Rows deleted in one commit, at most: results that come in meanwhile wait no longer than that."""
 PRESSED_LIMIT = 20
 """The same where room is short: a commit needs some, too."""
 UNBOUNDED = 2**62
+UNSETTLED_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -115,9 +118,15 @@ class Outbox:
 
     # -- results ---------------------------------------------------------------------------------------------------
 
-    async def append(self, record: ProcessRecord, *cursors: Cursor, can_wait: bool = True) -> int:
-        """Keep a record and the cursors of the machines it is made from in one commit. Returns its seq when all of
-        it is on disk. Where the machine cannot wait (``can_wait`` False) the disk's reserve is used.
+    async def append(
+        self,
+        record: StationRecord,
+        *cursors: Cursor,
+        notes: Mapping[str, str] = MappingProxyType({}),
+        can_wait: bool = True,
+    ) -> int:
+        """Keep a record, the cursors of the machines it is made from, and notes, in one commit. Returns its seq when
+        all of it is on disk. Where the machine cannot wait (``can_wait`` False) the disk's reserve is used.
 
         Raises StoreError (a full or broken disk): nothing was kept, the machine must not be acknowledged.
         """
@@ -140,6 +149,8 @@ class Outbox:
             )
             for cursor in cursors:
                 file.keep_cursor(connection, cursor)
+            for name, value in notes.items():
+                file.keep_note(connection, name, value)
             self._writer.numbers = replace(numbers, last_seq=seq)
             if self.live:
                 self._mark_sent(connection, seq)
@@ -169,6 +180,14 @@ class Outbox:
     async def keep_note(self, name: str, value: str) -> None:
         """Replace a note. Raises StoreError."""
         await self._run(lambda connection: file.keep_note(connection, name, value))
+
+    async def drop_note(self, name: str) -> None:
+        """Forget a note. Raises StoreError."""
+        await self._run(lambda connection: file.drop_note(connection, name))
+
+    async def notes(self, prefix: str) -> dict[str, str]:
+        """Every note whose name begins so."""
+        return await self._run(lambda connection: file.notes(connection, prefix))
 
     # -- delivery --------------------------------------------------------------------------------------------------
 
@@ -211,6 +230,15 @@ class Outbox:
         return await self._run(
             lambda connection: streams.unsettled(connection, stream_id, after, up_to, max_rows, max_bytes)
         )
+
+    async def bodies_unsettled(self) -> AsyncIterator[bytes]:
+        """Every record that central has not committed, as it is kept, in the order of streams and numbers."""
+        for held in (*(one.stream_id for one in (await self.state()).earlier), self.stream_id):
+            after = 0
+            while rows := await self.unsettled(held, after, max_rows=PRUNE_LIMIT, max_bytes=UNSETTLED_BYTES):
+                for row in rows:
+                    yield row.body
+                after = rows[-1].seq
 
     async def settle(self, commit: Commit) -> int:
         """Adopt what central says it has committed of a stream, also when that is less than before. Returns rows

@@ -204,8 +204,10 @@ def _complete(name: str, keys: MachineKeys, settings: ProtocolSettings) -> Machi
         modulus = _COUNTER_MODULUS.get(str(getattr(points[keys.cycle_key], "type", "")))
     fields = dict(keys)
     fields |= {"unit": unit, "counter_modulus": modulus}
-    triggers = {point for key, point in settings.referenced_points().items() if key.split(".")[0] == "trigger"}
-    fields["measurements"] = _measurements(keys, points, triggers)
+    used = {
+        point for key, point in settings.referenced_points().items() if key.split(".")[0] in ("trigger", "interlock")
+    }
+    fields["measurements"] = _measurements(keys, points, used)
     # The keys were validated, and the rest is made here.
     return MachineSettings.model_construct(**fields, name=name, protocol_settings=settings)
 

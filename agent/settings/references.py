@@ -56,6 +56,12 @@ def check_points(document: Document, path: KeyPath, machine: MachineKeys, settin
                     hint=did_you_mean(point, points),
                 )
             )
+    for below, point in point_references(machine):
+        if point in points and point not in settings.result_points:
+            where = (*path, *below)
+            message = f'point "{point}" says what the machine asks about, and is no part of a result'
+            hint = "give the result's point a name of its own; both may stand at one address"
+            issues.append(issue_at(document.place(where), where, message, hint=hint))
     for name in points:
         if "." in name:
             where = (*path, "points", name)
@@ -179,9 +185,14 @@ def check_companions(document: Document, machines: Mapping[str, MachineKeys]) ->
 def check_jobs(document: Document, machines: Mapping[str, MachineSettings]) -> list[Issue]:
     """Machines that work on request: somebody asks them, and waits long enough."""
     issues: list[Issue] = []
+    where: KeyPath
     for name, machine in machines.items():
+        if not machine.records and machine.protocol_settings.asking() is not None:
+            where = ("machines", name, "interlock")
+            hint = "move it to the machine that makes the records"
+            issues.append(issue_at(document.place(where), where, "this machine makes no records to permit", hint=hint))
         if machine.records and machine.protocol_settings.longest_job_s is not None:
-            where: KeyPath = ("machines", name)
+            where = ("machines", name)
             message = "it works on request, and makes no records of its own"
             hint = "write records: false here, and list it as a companion of the machine that asks it"
             issues.append(issue_at(document.place(where), where, message, hint=hint))

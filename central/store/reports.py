@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from central.store.arrivals import Counts, StreamCount
-from central.store.rows import Row
+from central.store.rows import PERMIT, Row
 from central.store.statements import rows_where
 from central.store.tables import (
     facts,
@@ -21,6 +21,7 @@ from central.store.tables import (
     streams,
     users,
 )
+from contracts.permit import PermitRecord
 from contracts.record import ProcessRecord
 
 _NOT_DETERMINED = {
@@ -77,6 +78,13 @@ def units(connection: sa.Connection, serial_numbers: Iterable[str]) -> dict[str,
         row["serial_number"]: UnitRow(**{**row, "exceptions": tuple(one["code"] for one in row["exceptions"])})
         for row in found
     }
+
+
+def permits(connection: sa.Connection, stream_ids: Collection[str]) -> list[PermitRecord]:
+    """The committed permits and refusals of these streams, in the order of stream and seq."""
+    mine = (facts.c.kind == PERMIT) & facts.c.stream_id.in_(stream_ids) & facts.c.digest.is_not(None)
+    in_order = sa.select(facts.c.body).where(mine).order_by(facts.c.stream_id, facts.c.seq)
+    return [PermitRecord.model_validate_json(text) for text in connection.execute(in_order).scalars()]
 
 
 def counts(connection: sa.Connection, central_stream: str) -> Counts:

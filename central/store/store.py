@@ -37,6 +37,7 @@ from contracts.envelope import Birth, Commit
 from contracts.errors import DataError, SetupError
 from contracts.facts import AnyDecision, HoldReleased
 from contracts.interlock import NumbersAnswer, NumbersRequest, PermitAnswer, PermitRequest, PermitReturned
+from contracts.permit import PermitRecord
 from contracts.record import ProcessRecord, canonical
 from contracts.route_model import RouteLimits
 from contracts.topics import StationTopics
@@ -290,6 +291,11 @@ class Store:
         """Where these units stand, by serial number; a unit that is not known is not there."""
         with self.database.reading() as connection:
             return reports.units(connection, serial_numbers)
+
+    def permits(self, stream_ids: Collection[str]) -> list[PermitRecord]:
+        """The committed permits and refusals of these streams, in the order of stream and seq."""
+        with self.database.reading() as connection:
+            return reports.permits(connection, stream_ids)
 
     def counts(self) -> Counts:
         """Rows for reconciliation."""

@@ -11,7 +11,8 @@ from decimal import Decimal
 from contracts.measurement import Scalar
 from drivers.base import PointValue, RawValue
 from drivers.float32 import shortest_float32
-from drivers.modbus.registers import TIMES, ModbusPoint, Register, Write
+from drivers.interlock import TEXT_NAMES
+from drivers.modbus.registers import TIMES, AnswerWrite, ModbusPoint, Register, Write
 from drivers.modbus.times import decode_time, encode_time
 from drivers.template import render
 
@@ -98,6 +99,25 @@ def encode_write(write: Write, values: Mapping[str, RawValue | None], cycle_key:
     if cycle_key is not None:
         known["cycle_key"] = cycle_key
     return encode(write, render(write.value, known, _plain))
+
+
+def encode_answer(write: AnswerWrite, values: Mapping[str, Scalar]) -> list[int]:
+    """The registers of one value of an answer. A text for people that is too long is cut off.
+
+    Raises KeyError for a name without a value, ValueError where the value does not fit the type.
+    """
+    if not isinstance(write.value, str):
+        return encode(write, write.value)
+    text = render(write.value, values, _plain)
+    if write.is_bit:
+        return encode(write, text not in ("", "0", "false"))
+    if write.type == "string":
+        if write.names & TEXT_NAMES:
+            assert write.length is not None
+            text = text.encode(write.encoding, "replace")[: write.length].decode(write.encoding, "ignore")
+        return encode(write, text)
+    number = text or "0"  # a value that is not there
+    return encode(write, float(number) if write.type in _FLOATS else int(number))
 
 
 def _number(point: ModbusPoint, data: bytes) -> int | float | None:

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import structlog
 
 from contracts.measurement import Scalar
-from drivers.base import LinkError, MachineEvent, Reading
+from drivers.base import LinkError, MachineEvent, MachineRequest, Reading
 from drivers.modbus.acknowledging import Acknowledger
+from drivers.modbus.asking import Asking
 from drivers.modbus.blocks import Block, block_of
 from drivers.modbus.connect import RtuOverTcpConnect, SerialConnect
 from drivers.modbus.link import ModbusLink
@@ -25,7 +26,7 @@ log = structlog.get_logger()
 
 
 class ModbusDriver:
-    """Implements Driver, Acknowledging and Measuring.
+    """Implements Driver, Acknowledging, Permitting and Measuring.
 
     A snapshot is consistent when the counter's (or trigger's) registers were the same before and after everything
     else was read; one answer that holds all points is consistent in itself. That holds for a machine that sets its
@@ -35,12 +36,15 @@ class ModbusDriver:
     def __init__(self, machine: str, settings: ModbusSettings) -> None:
         self._machine = machine
         self._settings = settings
-        self._points = {name: settings.ordered(point) for name, point in settings.points.items()}
+        self._points = {name: settings.ordered(point) for name, point in settings.result_points.items()}
         self._trigger = settings.trigger.point
         self._guard = settings.trigger.guard
         self._reader = PointReader(machine, self._points, self._trigger, settings.requests)
         self._link = ModbusLink(machine, settings.connect, settings.requests.pause, self._reader.blocks)
         self._acknowledger = Acknowledger(machine, settings, self._link)
+        interlock = settings.interlock
+        asks = interlock is not None and interlock.enabled
+        self._asking = Asking(machine, settings, interlock, self._link) if interlock is not None and asks else None
         self._is_open = False
         self._watch = Watch(settings.trigger)
         self._seen: Raw | None = None
@@ -56,6 +60,8 @@ class ModbusDriver:
         if self._is_open:
             raise RuntimeError(f"machine {self._machine}: open() on a driver that is open")
         self._reader.forget()
+        if self._asking is not None:
+            self._asking.forget()
         self._watch = Watch(self._settings.trigger)
         self._seen = self._taken = self._polled = None
         self._next_poll_at = 0.0
@@ -63,6 +69,8 @@ class ModbusDriver:
         await self._link.connect()
         try:
             await self._reader.check(self._link)
+            if self._asking is not None:
+                await self._asking.check()
             await self._acknowledger.begin()
         except BaseException:
             await self._link.close()
@@ -74,25 +82,36 @@ class ModbusDriver:
         await self._link.close()
 
     async def next_event(self) -> MachineEvent:
-        """Poll until the trigger signals. Raises LinkError, also where the trigger cannot be read any more."""
+        """Poll until the trigger signals, or the machine asks. Raises LinkError, also where the trigger cannot be read
+        any more."""
         self._rate.interrupted()
         while True:
             await self._poll_is_due()
-            raw = await self._reader.read(self._link, self._poll_block)
-            found = raw[self._trigger]
-            if self._seen is not None and found == self._seen and not await self._went_on(raw):
-                continue
-            value = self._value(self._trigger, found)
-            first = self._watch.first
-            signalled = self._watch.sees(value) or found == self._seen
-            self._seen = found
-            if signalled:
-                event = MachineEvent(datetime.now(UTC), key=value, first=first)
-                self._polled = (event, raw)
+            event = await self._result() or (await self._asking.look() if self._asking is not None else None)
+            if event is not None:
                 return event
 
+    async def _result(self) -> MachineEvent | None:
+        raw = await self._reader.read(self._link, self._poll_block)
+        found = raw[self._trigger]
+        if self._seen is not None and found == self._seen and not await self._went_on(raw):
+            return None
+        value = self._value(self._trigger, found)
+        first = self._watch.first
+        signalled = self._watch.sees(value) or found == self._seen
+        self._seen = found
+        if not signalled:
+            return None
+        event = MachineEvent(datetime.now(UTC), key=value, first=first)
+        self._polled = (event, raw)
+        return event
+
     async def read(self, event: MachineEvent) -> Reading:
-        """The result that stands now: the event's, or a newer one. Raises LinkError where results come too fast."""
+        """The result that stands now: the event's, or a newer one; or the request. Raises LinkError where they come
+        too fast."""
+        if isinstance(event, MachineRequest):
+            assert self._asking is not None
+            return await self._asking.read()
         polled, self._polled = self._polled, None
         raw = polled[1] if polled is not None and polled[0] is event else {}
         guard_block = self._guard_block
@@ -131,6 +150,11 @@ class ModbusDriver:
         if was_off and self._acknowledger.is_ready_signal(self._points[self._trigger]):
             self._watch.saw_it_off()
             self._seen = None
+
+    async def answer(self, values: Mapping[str, Scalar]) -> None:
+        """See Permitting."""
+        assert self._asking is not None
+        await self._asking.answer(values)
 
     def figures(self) -> Mapping[str, float]:
         """See Measuring: how often the trigger was looked at, beside how often it should be."""

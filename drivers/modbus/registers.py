@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, StrictBool, StrictFloat, StrictInt, 
 from drivers.base import PointSettings
 from drivers.kinds import Kind, Kinds, kinds_of
 from drivers.modbus.addresses import LAST_ADDRESS, Address
-from drivers.template import Template
+from drivers.template import Template, names_in
 
 RegisterType = Literal[
     "bool",
@@ -258,6 +258,28 @@ class Write(Register):
         if self.is_bit and not isinstance(self.value, bool):
             raise ValueError("value: a coil is written true or false")
         return self
+
+
+class AnswerWrite(Register):
+    """One value of an answer to a request: a text with names of the answer's values, or always the same value."""
+
+    value: Template | bool | int
+    """What is written: a name such as ``{serial_number}``, a text with names, or always the same."""
+
+    @model_validator(mode="after")
+    def _writable(self) -> Self:
+        if not self.is_writable:
+            raise ValueError(f"{self.table}: cannot be written; answer with a holding_register or a coil")
+        if self.bit is not None:
+            raise ValueError("bit: an answer fills its registers; use a register or a coil of its own")
+        if self.type in TIMES:
+            raise ValueError("type: an answer is a number or a string")
+        return self
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The answer's values it names."""
+        return names_in(self.value) if isinstance(self.value, str) else frozenset()
 
 
 class SignalRegister(Address):

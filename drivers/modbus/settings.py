@@ -8,6 +8,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model
 from contracts.duration import Duration
 from drivers.base import ProtocolSettings, SharedLine, Strict
 from drivers.handshake import FourPhase
+from drivers.interlock import Interlock, check_flag, check_names, points_of
 from drivers.modbus.connect import (
     AsciiConnect,
     Connect,
@@ -19,6 +20,7 @@ from drivers.modbus.connect import (
 )
 from drivers.modbus.registers import (
     TIMES,
+    AnswerWrite,
     ModbusPoint,
     Order,
     Register,
@@ -108,6 +110,17 @@ class Acknowledge(Strict):
         return self
 
 
+class ModbusInterlock(Interlock[Annotated[tuple[AnswerWrite, ...], Field(min_length=1, strict=False)]]):
+    """What happens before a unit starts."""
+
+    @model_validator(mode="after")
+    def _answers(self) -> Self:
+        for place, write in enumerate(self.answer):
+            check_names(f"interlock.answer.{place}.value", write.names)
+        check_flag(self.answer[-1].names, self.answer[-1].value)
+        return self
+
+
 class ModbusSettings(ProtocolSettings):
     """A machine's Modbus keys."""
 
@@ -128,6 +141,8 @@ class ModbusSettings(ProtocolSettings):
     """Which byte comes first in each of this device's registers; a point may say otherwise."""
     requests: Requests = Requests()
     """What the device can take in one request."""
+    interlock: ModbusInterlock | None = None
+    """For machines that ask before they start a unit. The request's point is looked at with the trigger's."""
     source_timestamp: str | None = None
     """The point (of type epoch, epoch_ms or bcd_time) that says when the machine made the result."""
 
@@ -140,6 +155,8 @@ class ModbusSettings(ProtocolSettings):
         trigger = self.points.get(self.trigger.point)
         if self.trigger.on == "counter" and trigger is not None and not trigger.is_whole:
             raise ValueError("trigger.point: a counter is a whole number, neither scaled nor with values")
+        if self.interlock is not None and self.interlock.request.point in (self.trigger.point, self.trigger.counter):
+            raise ValueError("interlock.request.point: the trigger tells of results; a request has a point of its own")
         stamp = self.points.get(self.source_timestamp or "")
         if stamp is not None and stamp.type not in TIMES:
             raise ValueError(f"source_timestamp: the point is none of {', '.join(TIMES)}")
@@ -151,7 +168,12 @@ class ModbusSettings(ProtocolSettings):
             "trigger.counter": self.trigger.counter,
             "source_timestamp": self.source_timestamp,
         }
-        return {key: point for key, point in wanted.items() if point is not None}
+        return {key: point for key, point in wanted.items() if point is not None} | points_of(self.interlock)
+
+    @property
+    def result_points(self) -> Mapping[str, ModbusPoint]:
+        asks = set(points_of(self.interlock).values())
+        return {name: point for name, point in self.points.items() if name not in asks}
 
     def shared_line(self) -> SharedLine:
         return self.connect.line()

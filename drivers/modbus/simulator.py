@@ -1,7 +1,7 @@
 """A Modbus machine made of software, on any transport; machines that share a line share one here too."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,9 +9,9 @@ from contracts.measurement import Scalar
 from drivers.base import Fault, RawValue
 from drivers.modbus.addresses import Table
 from drivers.modbus.blocks import Placed, blocks_of
-from drivers.modbus.codec import encode_point, encode_write
+from drivers.modbus.codec import decode, encode_answer, encode_point, encode_write
 from drivers.modbus.connect import NUMBERED, UdpConnect
-from drivers.modbus.registers import ModbusPoint, SignalRegister, Write
+from drivers.modbus.registers import AnswerWrite, ModbusPoint, Register, SignalRegister, Write
 from drivers.modbus.settings import ModbusFourPhase, ModbusSettings
 from drivers.modbus.simulated_line import NOISE, SimulatedLine
 
@@ -46,6 +46,8 @@ class ModbusSimulator:
         self._tearing: Mapping[tuple[Table, int], int] | None = None
         """While the machine writes its result anew: what will stand there when it is done."""
         self._will_tear = False
+        interlock = settings.interlock
+        self._answers = [settings.ordered(write) for write in interlock.answer] if interlock is not None else []
         self._memory.most_registers = settings.requests.max_registers
         self._memory.most_bits = settings.requests.max_bits
         self.faults: frozenset[Fault] = self._possible_faults()
@@ -170,7 +172,46 @@ class ModbusSimulator:
             placed.extend(self._four_phase.signals().values())
             if self._four_phase.echo is not None:
                 placed.append(self._four_phase.echo)
+        placed.extend(self._answers)
         return placed
+
+    # -- requests, from the machine's side ---------------------------------------------------------------------------
+
+    async def ask(self, values: Mapping[str, RawValue | None], timeout_s: float) -> Mapping[str, Scalar] | None:
+        """See Asking. A flag is off for as long as a station needs to see that, before and afterwards."""
+        interlock = self._settings.interlock
+        assert interlock is not None, "the settings have no interlock"
+        request, flag = interlock.request, self._answers[-1]
+        asked = values[request.point]
+        echoed = {"request": asked} if not isinstance(asked, list) and asked is not None else {}
+        awaited = encode_answer(flag, echoed)
+        if request.on == "rising":
+            await self._lower(request.point)
+        if awaited == self._held(flag):
+            self._memory.put(flag.table, flag.address, [0] * flag.count)
+        self.show({name: value for name, value in values.items() if name != request.point})
+        self.show({request.point: asked})
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._until(lambda: self._held(flag) == awaited)
+        except TimeoutError:
+            return None
+        finally:
+            if request.on == "rising":
+                await self._lower(request.point)
+        return {name: value for write in self._answers for name, value in self._answered(write)}
+
+    def _answered(self, write: AnswerWrite) -> Iterator[tuple[str, Scalar]]:
+        """What stands in a register of the answer, by the one name it stands for."""
+        register = {name: getattr(write, name) for name in Register.model_fields}
+        found = decode(ModbusPoint.model_construct(**register), self._held(write))
+        if len(write.names) == 1 and found.value is not None and not isinstance(found.value, list):
+            yield next(iter(write.names)), found.value
+
+    async def _lower(self, point: str) -> None:
+        flag = self._points[point]
+        self._memory.put(flag.table, flag.address, [0] * flag.count)
+        await asyncio.sleep(2 * self._settings.trigger.poll)
 
     # -- acknowledgements, from the machine's side -------------------------------------------------------------------
 

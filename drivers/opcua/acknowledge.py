@@ -55,15 +55,15 @@ class NodeWriter:
 
     def __init__(self, machine: str, link: OpcUaLink, node_id: ua.NodeId, where: str) -> None:
         self._link = link
-        self._node_id = node_id
-        self._place = f"{where} ({node_id.to_string()})"
-        self.where = f"machine {machine}, {self._place}"
+        self.node_id = node_id
+        self.place = f"{where} ({node_id.to_string()})"
+        self.where = f"machine {machine}, {self.place}"
         self._kind: ua.VariantType | None = None
 
     async def prepare(self) -> None:
         """Learn the node's type. Raises SetupError where there is no such node."""
-        wanted = [(self._node_id, ua.AttributeIds.DataType), (self._node_id, ua.AttributeIds.Value)]
-        data_type, value = await self._link.read(wanted, self._place)
+        wanted = [(self.node_id, ua.AttributeIds.DataType), (self.node_id, ua.AttributeIds.Value)]
+        data_type, value = await self._link.read(wanted, self.place)
         if data_type.StatusCode is not None and data_type.StatusCode.is_bad():
             raise SetupError(
                 f"{self.where}: {status_in_words(data_type.StatusCode)}; look the node up in the server's address space"
@@ -77,11 +77,14 @@ class NodeWriter:
         """Raises LinkError, or SetupError where the node does not take it."""
         if self._kind is None:
             await self.prepare()
+        await self._link.write(self.node_id, self.variant(value), self.place)
+
+    def variant(self, value: Scalar) -> ua.Variant:
+        """The value in the node's type, once it is prepared. Raises SetupError where the node does not take it."""
         try:
-            variant = variant_of(value, self._kind or ua.VariantType.String)
+            return variant_of(value, self._kind or ua.VariantType.String)
         except ValueError as error:
             raise SetupError(f"{self.where}: {error}") from error
-        await self._link.write(self._node_id, variant, self._place)
 
 
 class Written:

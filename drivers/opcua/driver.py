@@ -8,8 +8,9 @@ from asyncua import ua
 
 from contracts.errors import LinkError, SetupError
 from contracts.measurement import Scalar
-from drivers.base import Certificate, MachineEvent, PointValue, Reading
+from drivers.base import Certificate, MachineEvent, MachineRequest, PointValue, Reading
 from drivers.opcua.acknowledge import Acknowledgement, acknowledgement
+from drivers.opcua.asking import Asking, Either
 from drivers.opcua.certificates import UntrustedError, check_trusted, described, make_own, trust
 from drivers.opcua.changes import PolledSource, SubscribedSource
 from drivers.opcua.connect import Security
@@ -22,7 +23,7 @@ from drivers.opcua.trigger import Inbox, Signal, Source
 
 
 class OpcUaDriver:
-    """Implements Driver, Acknowledging and Trusting.
+    """Implements Driver, Acknowledging, Permitting and Trusting.
 
     A snapshot is consistent when the trigger's value is the same after everything else was read. That holds for a
     machine that sets its trigger last.
@@ -37,6 +38,8 @@ class OpcUaDriver:
         self._snapshots: Snapshots | None = None
         self._source: Source | None = None
         self._acknowledgement: Acknowledgement | None = None
+        self._asking: Asking | None = None
+        self._either = Either()
         self._events: Inbox[Signal[Any]] = Inbox(lambda: self._link.broken, machine)
 
     async def open(self) -> None:
@@ -47,18 +50,23 @@ class OpcUaDriver:
         settings = self._settings
         await self._link.open()
         namespaces = Namespaces(settings.namespaces, list(self._link.namespaces))
-        points = settings.node_points
+        points = {**settings.node_points, **settings.request_points}
         addresses = {name: point.address for name, point in points.items() if point.address is not None}
         here = await located(self._link, namespaces, addresses)
         self._require(here, settings.trigger.point)
         snapshots = self._snapshots = Snapshots(
-            self._machine, self._link, settings.points, here, settings.trigger.point
+            self._machine, self._link, settings.result_points, here, settings.trigger.point
         )
         self._check_trigger(await snapshots.prepare())
         if settings.acknowledge is not None:
             nodes = await located(self._link, namespaces, settings.acknowledging_nodes())
             self._acknowledgement = acknowledgement(self._machine, self._link, settings.acknowledge, nodes)
             await self._acknowledgement.prepare()
+        if settings.request_trigger is not None:
+            answers = await located(self._link, namespaces, settings.answering_nodes())
+            asking = Asking(self._machine, settings, settings.request_trigger, self._link, here, answers)
+            self._asking = asking
+            await asking.start()
         source = self._source = self._new_source(snapshots, here, namespaces)
         await source.start()
         self._was_open = True
@@ -67,10 +75,14 @@ class OpcUaDriver:
         """See Driver.next_event."""
         if self._source is None:
             raise LinkError(f"machine {self._machine}: not connected")
-        return await self._source.next_event()
+        if self._asking is None:
+            return await self._source.next_event()
+        return await self._either.next(self._source.next_event, self._asking.next_request)
 
     async def read(self, event: MachineEvent) -> Reading:
         """See Driver.read. What stands in the nodes now is what is acknowledged; an event's fields are the event's."""
+        if isinstance(event, MachineRequest):
+            return await self._asked().read()
         values: dict[str, PointValue] = {}
         snapshots = self._snapshots
         if snapshots is None:
@@ -79,7 +91,7 @@ class OpcUaDriver:
             values |= await snapshots.fields(event.fields, list(self._settings.event_points))
         if self._settings.node_points:
             values |= await snapshots.take()
-        in_order = {name: values[name] for name in self._settings.points}
+        in_order = {name: values[name] for name in self._settings.result_points}
         if self._settings.acknowledge is None and self._source is not None:
             self._source.done()
         return Reading(datetime.now(UTC), in_order, event.payload)
@@ -94,12 +106,26 @@ class OpcUaDriver:
         if self._source is not None:
             self._source.done()
 
+    async def answer(self, values: Mapping[str, Scalar]) -> None:
+        """See Permitting."""
+        await self._asked().answer(values)
+
+    def _asked(self) -> Asking:
+        if self._asking is None:
+            raise LinkError(f"machine {self._machine}: not connected")
+        return self._asking
+
     async def close(self) -> None:
         """See Driver.close."""
+        await self._either.close()
         source, self._source = self._source, None
+        asking, self._asking = self._asking, None
         self._snapshots = self._acknowledgement = None
         self._is_open = False
         await self._link.close()
+        if asking is not None:
+            asking.wake()
+            await asking.stop()
         if source is not None:
             source.wake()
             await source.stop()
@@ -168,3 +194,5 @@ class OpcUaDriver:
     def _wake(self) -> None:
         if self._source is not None:
             self._source.wake()
+        if self._asking is not None:
+            self._asking.wake()

@@ -148,6 +148,19 @@ class OpcUaLink:
             (status,) = await session.write(ua.WriteParameters(NodesToWrite=[wanted]))
             status.check()
 
+    async def write_all(self, values: Sequence[tuple[ua.NodeId, ua.Variant]], what: str) -> None:
+        """The values of several nodes in one Write; the server takes them in any order. Raises LinkError or
+        SetupError, also where it took some of them."""
+        wanted = [
+            ua.WriteValue(NodeId=node_id, AttributeId=ua.AttributeIds.Value, Value=ua.DataValue(value))
+            for node_id, value in values
+        ]
+        if not wanted:
+            return
+        async with self.doing(what) as session:
+            for status in await session.write(ua.WriteParameters(NodesToWrite=wanted)):
+                status.check()
+
     async def translate(self, paths: Sequence[ua.BrowsePath]) -> list[ua.BrowsePathResult]:
         """Where browse paths lead. Raises LinkError."""
         found: list[ua.BrowsePathResult] = []

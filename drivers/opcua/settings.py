@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from contracts.duration import Duration
 from drivers.base import PointSettings, ProtocolSettings, Strict
 from drivers.handshake import FourPhase
+from drivers.interlock import Interlock, check_flag, check_names, points_of
 from drivers.kinds import UNKNOWN, Kind, Kinds
 from drivers.opcua.addresses import (
     BrowsePath,
@@ -19,7 +20,7 @@ from drivers.opcua.addresses import (
     namespaces_in,
 )
 from drivers.opcua.connect import Connect
-from drivers.template import Template
+from drivers.template import Template, names_in
 
 NodeType = Literal[
     "boolean",
@@ -192,6 +193,31 @@ class Acknowledge(Strict):
         return self
 
 
+class AnswerNode(NodeAddress):
+    """One value of an answer to a request, in the type the node has."""
+
+    value: Template | bool | int
+    """What is written: a name such as ``{serial_number}``, a text with names, or always the same."""
+    type: NodeType = "string"
+    """Type a simulator makes the node with; written is the type the real node has."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The answer's values it names."""
+        return names_in(self.value) if isinstance(self.value, str) else frozenset()
+
+
+class OpcUaInterlock(Interlock[Annotated[tuple[AnswerNode, ...], Field(min_length=1, strict=False)]]):
+    """What happens before a unit starts."""
+
+    @model_validator(mode="after")
+    def _answers(self) -> Self:
+        for place, node in enumerate(self.answer):
+            check_names(f"interlock.answer.{place}.value", node.names)
+        check_flag(self.answer[-1].names, self.answer[-1].value)
+        return self
+
+
 class OpcUaSettings(ProtocolSettings):
     """A machine's OPC-UA keys."""
 
@@ -203,9 +229,34 @@ class OpcUaSettings(ProtocolSettings):
     """What says that a result is there."""
     points: Annotated[Mapping[str, OpcUaPoint], Field(min_length=1)]
     acknowledge: Acknowledge | None = None
+    interlock: OpcUaInterlock | None = None
+    """For machines that ask before they start a unit. The request's point is watched as the trigger's is."""
 
     def referenced_points(self) -> Mapping[str, str]:
-        return {} if self.trigger.point is None else {"trigger.point": self.trigger.point}
+        found = {} if self.trigger.point is None else {"trigger.point": self.trigger.point}
+        return found | points_of(self.interlock)
+
+    @property
+    def result_points(self) -> Mapping[str, OpcUaPoint]:
+        asks = set(points_of(self.interlock).values())
+        return {name: point for name, point in self.points.items() if name not in asks}
+
+    @property
+    def request_points(self) -> Mapping[str, OpcUaPoint]:
+        """The points of a request; none where nobody answers it."""
+        wanted = points_of(self.interlock).values() if self.asking() is not None else ()
+        return {name: self.points[name] for name in wanted if name in self.points}
+
+    @property
+    def request_trigger(self) -> DataTrigger | None:
+        """How the request's point is watched."""
+        if self.interlock is None or not self.interlock.enabled:
+            return None
+        request, common = self.interlock.request, {}
+        if isinstance(self.trigger, DataTrigger):
+            common = {"poll": self.trigger.poll} if self.trigger.poll else {"sampling": self.trigger.sampling}
+        watched = {name: f"{seconds}s" for name, seconds in common.items()}
+        return DataTrigger.model_validate({"point": request.point, "on": request.on, **watched})
 
     @property
     def trigger_is_ready(self) -> bool:
@@ -217,12 +268,17 @@ class OpcUaSettings(ProtocolSettings):
     @property
     def node_points(self) -> Mapping[str, OpcUaPoint]:
         """The points that are read from nodes."""
+        return {name: point for name, point in self.result_points.items() if point.event_field is None}
+
+    @property
+    def shown_points(self) -> Mapping[str, OpcUaPoint]:
+        """The points that stand in nodes, those of a request among them."""
         return {name: point for name, point in self.points.items() if point.event_field is None}
 
     @property
     def event_points(self) -> Mapping[str, OpcUaPoint]:
         """The points that come with the event."""
-        return {name: point for name, point in self.points.items() if point.event_field is not None}
+        return {name: point for name, point in self.result_points.items() if point.event_field is not None}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -234,11 +290,23 @@ class OpcUaSettings(ProtocolSettings):
         if isinstance(self.trigger, DataTrigger) and self.event_points:
             name = next(iter(self.event_points))
             raise ValueError(f"points.{name}.event_field: only a trigger on: event has fields")
+        self._check_request()
         for place, used in self._namespaces_used():
             unknown = used - self.namespaces.keys()
             if unknown:
                 raise ValueError(f"{place}: {sorted(unknown)[0]} is no index, and no name under namespaces")
         return self
+
+    def _check_request(self) -> None:
+        if self.interlock is None:
+            return
+        asks = self.interlock.request.point
+        if asks == self.trigger.point:
+            raise ValueError("interlock.request.point: the trigger tells of results; a request has a point of its own")
+        for key, name in points_of(self.interlock).items():
+            point = self.points.get(name)
+            if point is not None and (point.event_field is not None or point.array):
+                raise ValueError(f"{key}: a request's points are nodes of single values")
 
     def _namespaces_used(self) -> Iterator[tuple[str, set[str]]]:
         """Key path, and the names of namespaces that stand there."""
@@ -252,7 +320,7 @@ class OpcUaSettings(ProtocolSettings):
             for key in ("event_type", "source"):
                 for used in namespaces_in(getattr(self.trigger, key), None, None).values():
                     yield f"trigger.{key}", used
-        for place, address in self.acknowledging_nodes().items():
+        for place, address in self.written_nodes().items():
             for key, used in address.namespaces_used().items():
                 yield f"{place}.{key}", used
 
@@ -270,3 +338,12 @@ class OpcUaSettings(ProtocolSettings):
             found |= {f"acknowledge.four_phase.{signal}": node for signal, node in shaken.signals().items()}
             found["acknowledge.four_phase.echo"] = shaken.echo
         return {place: node for place, node in found.items() if node is not None}
+
+    def answering_nodes(self) -> Mapping[str, AnswerNode]:
+        """Key path -> node, of an answer to a request, in the order they are written."""
+        answer = () if self.interlock is None else self.interlock.answer
+        return {f"interlock.answer.{place}": node for place, node in enumerate(answer)}
+
+    def written_nodes(self) -> Mapping[str, NodeAddress]:
+        """Key path -> node, of all that is written."""
+        return {**self.acknowledging_nodes(), **self.answering_nodes()}

@@ -151,13 +151,13 @@ class Space:
     nodes: dict[str, SimulatedNode] = field(default_factory=dict)
     """By point."""
     signals: dict[str, Node] = field(default_factory=dict)
-    """What an acknowledgement touches, by its key path."""
+    """What a station writes, by its key path."""
 
     async def build(self) -> None:
         """Make it all. Raises ValueError for what cannot be simulated."""
         await self._name_namespaces()
         groups: dict[str, dict[str, OpcUaPoint]] = {}
-        for name, point in self.settings.node_points.items():
+        for name, point in self.settings.shown_points.items():
             groups.setdefault(str(point.address), {})[name] = point
         for points in groups.values():
             made = await self._variable(points)
@@ -220,13 +220,13 @@ class Space:
     async def _name_namespaces(self) -> None:
         texts = [text for point in self.settings.points.values() for text in (point.node_id, point.start) if text]
         texts += [
-            text for node in self.settings.acknowledging_nodes().values() for text in (node.node_id, node.start) if text
+            text for node in self.settings.written_nodes().values() for text in (node.node_id, node.start) if text
         ]
         if isinstance(self.settings.trigger, EventTrigger):
             texts += [self.settings.trigger.event_type, self.settings.trigger.source]
         names = [NodeName.of(text) for text in texts]
         paths = [point.browse_path or point.event_field for point in self.settings.points.values()]
-        paths += [node.browse_path for node in self.settings.acknowledging_nodes().values()]
+        paths += [node.browse_path for node in self.settings.written_nodes().values()]
         indexes = [int(name.namespace) for name in names if name.namespace is not None and name.namespace.isdigit()]
         indexes += [
             int(space) for path in paths if path for space, _ in browse_names(path) if space and space.isdigit()
@@ -328,7 +328,7 @@ class Space:
         return ua.NodeId(ua.Int32(0), ua.Int16(_OWN)), self.namespaces.qualified_name(space, step)
 
     def _address(self, place: str) -> str:
-        return str(self.settings.acknowledging_nodes()[place])
+        return str(self.settings.written_nodes()[place])
 
 
 def _present(values: Mapping[str, RawValue | None]) -> dict[str, RawValue]:

@@ -55,6 +55,7 @@ class OpcUaSimulator:
         space = self._space = Space(server, self._settings)
         await space.build()
         await self._add_acknowledgement(space)
+        await self._add_answers(space)
         server.subscribe_server_callback(CallbackType.PreRead, self._reading)
         server.subscribe_server_callback(CallbackType.PostRead, self._has_read)
         server.subscribe_server_callback(CallbackType.PostWrite, self._written)
@@ -168,6 +169,46 @@ class OpcUaSimulator:
             return value
         known = {name: one for name, one in self._shown.items() if isinstance(one, bool | int | float | str)}
         return render(value, known if cycle_key is None else {**known, "cycle_key": cycle_key}, as_text)
+
+    async def ask(self, values: Mapping[str, RawValue | None], timeout_s: float) -> Mapping[str, Scalar] | None:
+        """See Asking. A flag is off for as long as a station needs to see that, before and afterwards."""
+        interlock = self._settings.interlock
+        assert interlock is not None, "the settings have no interlock"
+        nodes, request = self._settings.answering_nodes(), interlock.request
+        place, last = list(nodes.items())[-1]
+        asked = values[request.point]
+        flag = last.value if not isinstance(last.value, str) else render(last.value, {"request": str(asked)}, as_text)
+        awaited = variant_of(flag, KINDS[last.type]).Value
+        if request.on == "rising":
+            await self._lower(request.point)
+        if self._value_of(place) == awaited:
+            await self._running_space().signals[place].write_value(variant_of(0, KINDS[last.type]))
+        await self._show({name: value for name, value in values.items() if name != request.point})
+        await self._show({request.point: asked})
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._until(lambda: self._value_of(place) == awaited)
+        except TimeoutError:
+            return None
+        finally:
+            if request.on == "rising":
+                await self._lower(request.point)
+        answered: dict[str, Scalar] = {}
+        for place, node in nodes.items():
+            value = self._value_of(place)
+            if len(node.names) == 1 and isinstance(value, bool | int | float | str):
+                answered[next(iter(node.names))] = value
+        return answered
+
+    async def _lower(self, point: str) -> None:
+        trigger = self._settings.request_trigger
+        await self._show({point: False})
+        if trigger is not None:
+            await asyncio.sleep(2 * (trigger.poll or trigger.sampling))
+
+    async def _add_answers(self, space: Space) -> None:
+        for place, node in self._settings.answering_nodes().items():
+            await space.add_signal(place, node, KINDS[node.type], _nothing(KINDS[node.type]))
 
     async def _add_acknowledgement(self, space: Space) -> None:
         settings = self._settings.acknowledge

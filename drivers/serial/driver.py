@@ -4,15 +4,15 @@ import asyncio
 import termios
 from collections import deque
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
-from contracts.errors import DataError, LinkError
+from contracts.errors import DataError, LinkError, SetupError
 from contracts.measurement import Scalar
-from drivers.base import Driver, MachineEvent, Reading
+from drivers.base import Driver, MachineEvent, MachineRequest, Reading
 from drivers.fields.gathering import Gathered
 from drivers.ports import lost_error, open_error
 from drivers.serial.asking import Asking, reading_of, scalars
@@ -42,8 +42,13 @@ class FrameEvent(MachineEvent):
     is_whole: bool = True
 
 
+@dataclass(frozen=True)
+class RequestEvent(FrameEvent, MachineRequest):
+    """A message asked whether a unit may start."""
+
+
 class SerialDriver:
-    """Implements Driver and Acknowledging.
+    """Implements Driver, Acknowledging and Permitting.
 
     A result that arrived exists: it is still handed out after the link is lost, and after the driver was closed and
     opened again. Reading it needs no line.
@@ -101,6 +106,10 @@ class SerialDriver:
         """Take the points out of the event's messages. Never raises."""
         assert isinstance(event, FrameEvent)
         reading = reading_of(event.gathered, self._settings, event.signalled_at)
+        interlock = self._settings.interlock
+        if interlock is not None and not isinstance(event, MachineRequest):
+            asks = interlock.request.point
+            reading = replace(reading, values={name: one for name, one in reading.values.items() if name != asks})
         self._unaccepted = reading if event.is_whole else None
         return reading
 
@@ -126,6 +135,21 @@ class SerialDriver:
         except DataError as error:
             log.warning("machine not acknowledged", machine=self._machine, why=str(error))
             return
+        await self._send(text)
+
+    async def answer(self, values: Mapping[str, Scalar]) -> None:
+        """See Permitting."""
+        interlock = self._settings.interlock
+        assert interlock is not None
+        assert self._dialogue is not None
+        if self._settings.handshake is not None and self._unaccepted is not None:
+            await self._send(self._settings.handshake.accept.encode("latin-1"))
+            self._unaccepted = None
+        self._opened()
+        try:
+            text = self._dialogue.filled(interlock.answer.send, values, framed=interlock.answer.framed)
+        except DataError as error:
+            raise SetupError(f"machine {self._machine}, interlock.answer: {error}") from error
         await self._send(text)
 
     async def close(self) -> None:
@@ -186,7 +210,24 @@ class SerialDriver:
             self._hearing.take(frame, at)
 
     def _heard(self, gathered: Gathered, at: datetime, is_whole: bool) -> None:
-        self._put(FrameEvent(at, payload=gathered.raw, gathered=gathered, is_whole=is_whole))
+        event = FrameEvent(at, payload=gathered.raw, gathered=gathered, is_whole=is_whole)
+        self._put(self._request_in(event) or event)
+
+    def _request_in(self, event: FrameEvent) -> RequestEvent | None:
+        """The event as a request, where its message holds the request's point."""
+        interlock = self._settings.asking()
+        if interlock is None:
+            return None
+        found = reading_of(event.gathered, self._settings, event.signalled_at).values[interlock.request.point]
+        if found.value is None or isinstance(found.value, list):
+            return None
+        return RequestEvent(
+            event.signalled_at,
+            key=found.value,
+            payload=event.payload,
+            gathered=event.gathered,
+            is_whole=event.is_whole,
+        )
 
     def _answered(self, gathered: Gathered, key: Scalar | None, is_first: bool) -> None:
         # What stands in the machine is a state; what it answers to no trigger is a message.

@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from drivers.base import JOB_NAMES, Strict
 from drivers.fields.examples import check_examples
-from drivers.fields.settings import FieldSettings
+from drivers.fields.settings import FieldPoint, FieldSettings
+from drivers.interlock import points_of
 from drivers.ports import unstable
 from drivers.serial.frame_settings import FrameSettings
 from drivers.serial.talk_settings import (
@@ -17,6 +18,7 @@ from drivers.serial.talk_settings import (
     HandshakeSettings,
     KeepAliveSettings,
     RequestSettings,
+    SerialInterlock,
     TriggerSettings,
 )
 from drivers.template import names_in
@@ -82,6 +84,8 @@ class SerialSettings(FieldSettings):
     """For machines that send and take every frame with ENQ, ACK and NAK."""
     acknowledge: AcknowledgeSettings | None = None
     """For machines that are told when their result is kept, and send it again until then."""
+    interlock: SerialInterlock | None = None
+    """For machines that speak by themselves and ask before they start a unit."""
 
     @property
     def encoding(self) -> str:
@@ -89,7 +93,13 @@ class SerialSettings(FieldSettings):
         return self.message.encoding if self.message.is_text else "latin-1"
 
     def referenced_points(self) -> Mapping[str, str]:
-        return {} if self.trigger is None else {"trigger.point": self.trigger.point}
+        found = {} if self.trigger is None else {"trigger.point": self.trigger.point}
+        return found | points_of(self.interlock)
+
+    @property
+    def result_points(self) -> Mapping[str, FieldPoint]:
+        asks = None if self.interlock is None else self.interlock.request.point
+        return {name: point for name, point in self.points.items() if name != asks}
 
     @property
     def longest_job_s(self) -> float | None:
@@ -120,6 +130,8 @@ class SerialSettings(FieldSettings):
         if self.keep_alive is not None:
             self._check_exchange("keep_alive", self.keep_alive, [])
         self._check_request()
+        if self.interlock is not None and self.request is not None:
+            raise ValueError("interlock: only a machine that speaks by itself asks; this one is asked (request)")
         if self.handshake is not None:
             if not self.frame.start or self.frame.start[:1] in self.handshake.controls.decode("latin-1"):
                 raise ValueError("handshake: needs frames with a start mark, so that its bytes stand between them")

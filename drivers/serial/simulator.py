@@ -1,8 +1,10 @@
 """A machine made of software on a serial line: it speaks, or answers, as its settings say, and can misbehave."""
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from string import Formatter
 
 from contracts.measurement import Scalar
 from drivers.base import Fault, RawValue
@@ -91,6 +93,26 @@ class SerialSimulator:
             await self._fetched(request.after)
         if self._settings.trigger is None:
             self._has_result = False
+
+    async def ask(self, values: Mapping[str, RawValue | None], timeout_s: float) -> Mapping[str, Scalar] | None:
+        """See Asking. The request is said once; the answer is what is heard after it."""
+        interlock = self._settings.interlock
+        assert interlock is not None, "the settings have no interlock"
+        asked = values[interlock.request.point]
+        pattern = answer_pattern(interlock.answer.send, str(asked), self._settings.encoding)
+        self._heard.clear()
+        if self._settings.handshake is not None:
+            await self._hand_over(self.frames(values))
+        else:
+            await self._transmit(self.frames(values))
+        try:
+            async with asyncio.timeout(timeout_s):
+                while (found := pattern.search(bytes(self._heard))) is None:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return None
+        return {name: text.decode(self._settings.encoding) for name, text in found.groupdict().items()}
 
     def frames(self, values: Mapping[str, RawValue | None]) -> list[bytes]:
         """What the machine sends for these values: one frame, or those of one result in their order.
@@ -273,6 +295,20 @@ class SerialSimulator:
                 f"machine {self._machine}: the acknowledgement names {missing}, which has no value"
             ) from None
         return frame_of(text, self._settings.frame) if acknowledge.framed else text
+
+
+def answer_pattern(text: str, request: str, encoding: str) -> re.Pattern[bytes]:
+    """What an answer to this request looks like on the line; its values are named groups."""
+    parts: list[str] = []
+    seen: set[str] = set()
+    for literal, name, _, _ in Formatter().parse(text):
+        parts.append(re.escape(literal))
+        if name == "request":
+            parts.append(re.escape(request))
+        elif name is not None:
+            parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>.*?)")
+            seen.add(name)
+    return re.compile("".join(parts).encode(encoding), re.DOTALL)
 
 
 def _noise(settings: SerialSettings) -> bytes:

@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 from contracts.duration import Duration
 from drivers.base import Strict
 from drivers.fields.spelling import Mark, Pattern
-from drivers.template import Template
+from drivers.interlock import Interlock, check_flag, check_names
+from drivers.template import Template, names_in
 
 Control = Annotated[Mark, Field(min_length=1, max_length=1)]
 Text = Annotated[Template, Field(min_length=1, max_length=4096)]
@@ -121,6 +122,28 @@ class AcknowledgeSettings(Strict):
     """The text that is sent, line end included."""
     framed: bool = False
     """Whether ``send`` is the message alone: marks, length and checksum are put around it as ``frame`` says."""
+
+
+class AnswerSettings(Strict):
+    """What a machine that asks is told: one text with all the values, so that it comes whole or not at all."""
+
+    send: Text
+    """The text that is sent, line end included; the names of the answer's values are filled in."""
+    framed: bool = False
+    """Whether ``send`` is the message alone: marks, length and checksum are put around it as ``frame`` says."""
+
+
+class SerialInterlock(Interlock[AnswerSettings]):
+    """What happens before a unit starts. A message in which the request's point has a value is a request."""
+
+    @model_validator(mode="after")
+    def _answers(self) -> Self:
+        names = names_in(self.answer.send)
+        check_names("interlock.answer.send", names)
+        check_flag(names, self.answer.send)
+        if self.request.on != "change":
+            raise ValueError("interlock.request.on: each message with that point is a request; there is no flag")
+        return self
 
 
 class HandshakeSettings(Strict):

@@ -38,6 +38,8 @@ class ResultBench(Bench):
     pushes: bool = False
     """The machine sends each result as a message, again and again until it is acknowledged; nothing stands there to
     be read at other times, and what has come can be read without the link."""
+    asks_about: str = "ask_serial"
+    """The point that says which unit a request is about; ``ask`` is its number."""
     tear: Callable[[Mapping[str, RawValue]], Awaitable[None]] | None = None
     """Arrange that these values, the counter's among them, appear in the middle of the next read, so that it is torn;
     None where the protocol delivers a result as one message and cannot tear it."""

@@ -8,12 +8,23 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from contracts.errors import LinkError
-from contracts.measurement import Quality
-from drivers.base import Acknowledging, Driver, MachineEvent, Performing, RawValue, Reading
+from contracts.measurement import Quality, Scalar
+from drivers.base import (
+    Acknowledging,
+    Asking,
+    Driver,
+    MachineEvent,
+    MachineRequest,
+    Performing,
+    Permitting,
+    RawValue,
+    Reading,
+)
 from tests.contract.bench import Bench, JobBench, ResultBench
 from tests.contract.benches.label import label_bench, label_serial_bench, label_usb_bench
 from tests.contract.benches.modbus import modbus_rtu_bench, modbus_tcp_bench
@@ -114,6 +125,8 @@ async def take(driver: Driver, machine: ResultBench, number: int) -> tuple[Machi
     """The result of this number; one that was seen before may come again before it."""
     while True:
         event = await driver.next_event()
+        if isinstance(event, MachineRequest):
+            continue
         reading = await driver.read(event)
         found = reading.values[machine.cycle_key].value
         if found == number:
@@ -537,3 +550,132 @@ async def still_open(most: int) -> int:
 def held_open() -> int:
     """Files, sockets and tasks of this process."""
     return len(os.listdir("/proc/self/fd")) + len(asyncio.all_tasks())
+
+
+# -- requests --------------------------------------------------------------------------------------------------------
+
+
+ANSWER: Mapping[str, Scalar] = {
+    "granted": True,
+    "serial_number": "SN-241118-007",
+    "lot_number": "WF-KR-241118D-001",
+    "product_model": "WR-100",
+    "permit": 7,
+    "attempt": 2,
+    "reject_label": False,
+    "criteria_revision": "yaml-1",
+    "firmware": "v1.2.3",
+    "code": "",
+    "code_number": 0,
+    "text_ko": "",
+    "text_en": "",
+}
+REFUSAL: Mapping[str, Scalar] = {
+    **ANSWER,
+    "granted": False,
+    "attempt": 0,
+    "reject_label": True,
+    "code": "ON_HOLD",
+    "text_ko": "보류된 제품입니다. 작업하지 마세요.",
+}
+
+
+@asynccontextmanager
+async def asking(machine: ResultBench, number: int, timeout_s: float = 10.0) -> AsyncIterator[asyncio.Task[Any]]:
+    """The machine asks meanwhile, and the task tells what it was answered."""
+    assert isinstance(machine.simulator, Asking)
+    if machine.pushes and hasattr(machine.simulator, "heard_by_a_station"):
+        await machine.simulator.heard_by_a_station()
+    values = {machine.asks_about: f"SN-241118-{number:03d}", "ask": number}
+    task = asyncio.create_task(machine.simulator.ask(values, timeout_s))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def asked(driver: Driver, machine: ResultBench, number: int) -> MachineRequest:
+    """The request of this number; what stood there when listening began may come before it."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            event = await driver.next_event()
+            if isinstance(event, MachineRequest) and event.key == number:
+                reading = await driver.read(event)
+                assert reading.values["ask"].value == number
+                assert reading.values[machine.asks_about].value == f"SN-241118-{number:03d}"
+                return event
+            if isinstance(event, MachineRequest):
+                assert event.first
+
+
+async def answer(driver: Driver, number: int, values: Mapping[str, Scalar] = ANSWER) -> None:
+    """As the supervisor does once the answer is on disk."""
+    assert isinstance(driver, Permitting)
+    await driver.answer({**values, "request": number})
+
+
+async def test_a_machine_that_asks_is_told_all_there_is_to_know(machine: ResultBench) -> None:
+    async with listening(machine) as driver:
+        for number, values in ((1, ANSWER), (2, REFUSAL)):
+            async with asking(machine, number) as told:
+                await asked(driver, machine, number)
+                await answer(driver, number, values)
+                found = await told
+                assert found is not None
+                assert found["serial_number"] == "SN-241118-007"
+                assert str(found["granted"]).lower() in (("true", "1") if values["granted"] else ("false", "0"))
+                assert str(found["reject_label"]).lower() == str(values["reject_label"]).lower()
+                assert (str(found["attempt"]), found["code"]) == (str(values["attempt"]), values["code"])
+                assert str(values["text_ko"]).startswith(str(found["text_ko"])), "what does not fit is cut off"
+
+
+async def test_a_late_answer_is_not_taken_for_the_next_ones(machine: ResultBench) -> None:
+    """The machine gave up; it asks again, and takes the answer of its new request only."""
+    async with listening(machine) as driver:
+        async with asking(machine, 1, timeout_s=0.05) as told:
+            await asked(driver, machine, 1)
+            assert await told is None
+        async with asking(machine, 2) as told:
+            await asked(driver, machine, 2)
+            await answer(driver, 1, REFUSAL)
+            await answer(driver, 2)
+            found = await told
+            assert found is not None
+            assert found["code"] == ""
+
+
+async def test_requests_and_results_come_in_turns(machine: ResultBench) -> None:
+    async with listening(machine) as driver:
+        for number in (1, 2, 3):
+            async with asking(machine, number) as told:
+                await asked(driver, machine, number)
+                await answer(driver, number)
+                assert await told is not None
+            async with cycle(machine, number) as held:
+                _, reading = await take(driver, machine, number)
+                assert plain(reading) == {**machine.values, machine.cycle_key: number}
+                await acknowledge(driver, reading, number)
+                await held
+
+
+async def test_a_request_is_not_lost_to_a_cancelled_wait(machine: ResultBench) -> None:
+    async with listening(machine) as driver:
+        waiting = asyncio.create_task(driver.next_event())
+        async with asking(machine, 1) as told:
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait({waiting})
+            if waiting.cancelled():
+                await asked(driver, machine, 1)
+            await answer(driver, 1)
+            assert await told is not None
+
+
+async def test_a_request_that_stands_when_the_link_comes_back_is_told(standing: ResultBench) -> None:
+    """The machine waits still; whether it was answered is for the station to know."""
+    async with asking(standing, 5) as told, opened(standing) as driver:
+        event = await asked(driver, standing, 5)
+        assert event.first
+        await answer(driver, 5)
+        assert await told is not None

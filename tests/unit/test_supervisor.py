@@ -335,13 +335,13 @@ async def test_a_disk_that_refuses_is_told_once_and_holds_the_acknowledgement(
     attempts = 0
     append = outbox.append
 
-    async def refusing(record: ProcessRecord, *cursors: Cursor, can_wait: bool) -> int:
+    async def refusing(record: ProcessRecord, *cursors: Cursor, notes: Mapping[str, str], can_wait: bool) -> int:
         nonlocal attempts
         attempts += 1
         if attempts <= 5:
             assert not driver.acknowledged
             raise StoreError("no space left on device")
-        return await append(record, *cursors, can_wait=can_wait)
+        return await append(record, *cursors, notes=notes, can_wait=can_wait)
 
     monkeypatch.setattr(outbox, "append", refusing)
     driver = ToldDriver()

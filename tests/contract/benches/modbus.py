@@ -47,6 +47,21 @@ def settings(connect: Mapping[str, object]) -> ModbusSettings:
                 "sensor_ok": {"discrete_input": 4},
                 "clamped": {"coil": 21},
                 "judgement": {"holding_register": 302, "type": "uint16"},
+                "ask": {"holding_register": 60, "type": "uint16"},
+                "ask_serial": {"holding_register": 61, "type": "string", "length": 20},
+            },
+            "interlock": {
+                "request": {"point": "ask"},
+                "serial_number": "ask_serial",
+                "answer": [
+                    {"holding_register": 80, "type": "string", "length": 20, "value": "{serial_number}"},
+                    {"holding_register": 90, "type": "uint16", "value": "{attempt}"},
+                    {"holding_register": 91, "type": "uint16", "value": "{granted}"},
+                    {"coil": 30, "value": "{reject_label}"},
+                    {"holding_register": 95, "type": "string", "length": 20, "value": "{code}"},
+                    {"holding_register": 110, "type": "string", "length": 16, "value": "{text_ko}"},
+                    {"holding_register": 120, "type": "uint16", "value": "{request}"},
+                ],
             },
             "acknowledge": {"write": {"holding_register": 50, "type": "uint16"}},
         }

@@ -49,6 +49,21 @@ def settings(url: str) -> OpcUaSettings:
                 "sensor_ok": {"node_id": "ns=2;s=Tester.SensorOk", "type": "boolean"},
                 "curve": {"node_id": "ns=2;s=Tester.Curve", "type": "double", "array": True, "unit": "mm"},
                 "offset": {"node_id": "ns=2;s=Tester.Offset", "type": "int64"},
+                "ask": {"node_id": "ns=2;s=Tester.Ask", "type": "uint32"},
+                "ask_serial": {"node_id": "ns=2;s=Tester.AskSerial"},
+            },
+            "interlock": {
+                "request": {"point": "ask"},
+                "serial_number": "ask_serial",
+                "answer": [
+                    {"node_id": "ns=2;s=Answer.Serial", "value": "{serial_number}"},
+                    {"node_id": "ns=2;s=Answer.Attempt", "type": "uint16", "value": "{attempt}"},
+                    {"node_id": "ns=2;s=Answer.Granted", "type": "boolean", "value": "{granted}"},
+                    {"node_id": "ns=2;s=Answer.RejectLabel", "type": "boolean", "value": "{reject_label}"},
+                    {"node_id": "ns=2;s=Answer.Code", "value": "{code}"},
+                    {"node_id": "ns=2;s=Answer.Text", "value": "{text_ko}"},
+                    {"node_id": "ns=2;s=Answer.Request", "type": "uint32", "value": "{request}"},
+                ],
             },
             "acknowledge": {"write": {"node_id": "ns=2;s=Tester.Acknowledged"}},
         }

@@ -39,6 +39,14 @@ def settings(connect: Mapping[str, object]) -> SerialSettings:
                 "temperature": {"key": "temp", "type": "float", "unit": "degC"},
                 "attempts": {"key": "attempts", "type": "int"},
                 "sensor_ok": {"key": "sensor", "type": "boolean"},
+                "ask": {"key": "ask", "type": "int"},
+            },
+            "interlock": {
+                "request": {"point": "ask"},
+                "serial_number": "serial_number",
+                "answer": {
+                    "send": "PERMIT {request};{granted};{serial_number};{attempt};{reject_label};{code};{text_ko}\r\n"
+                },
             },
             "acknowledge": {"send": "ACK {cycle_key}\r\n"},
         }
@@ -85,6 +93,7 @@ async def serial_cable_bench(tmp_path: Path) -> AsyncIterator[ResultBench]:
             restore=restore,
             unreachable=lambda: SerialDriver("absent", absent),
             pushes=True,
+            asks_about="serial_number",
         )
     finally:
         await simulator.stop()
@@ -118,6 +127,7 @@ async def serial_socket_bench(tmp_path: Path) -> AsyncIterator[ResultBench]:
                 restore=relay.restore,
                 unreachable=lambda: SerialDriver("absent", absent),
                 pushes=True,
+                asks_about="serial_number",
             )
     finally:
         await simulator.stop()

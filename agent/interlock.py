@@ -1,0 +1,387 @@
+"""May this unit run here? Asked of central over MQTT within the machine's time, else decided by the station itself.
+
+One for the station: it holds what central last said of the LOTs (on disk too), the blocks of serial numbers, and what
+the station itself has done since. An answer that comes when nobody waits for it any more is discarded.
+"""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from pydantic import ValidationError
+
+from agent import offline
+from agent.offline import OwnWork, Rule
+from agent.outbox import Outbox
+from agent.settings import StationSettings
+from contracts.digest import RouteDigest
+from contracts.errors import LinkError, StoreError
+from contracts.interlock import (
+    AnyAnswer,
+    AnyQuestion,
+    NumbersAnswer,
+    NumbersRequest,
+    PermitAnswer,
+    PermitRequest,
+    PermitReturned,
+    answer_adapter,
+)
+from contracts.permit import DecidedBy
+from contracts.processes import BY_CODE
+from contracts.record import ProcessRecord
+from contracts.refusals import Refusal, RefusalCode
+from contracts.route_model import LotStatus
+from contracts.route_start import may_start_in
+from contracts.topics import ALL_ROUTES, StationTopics, lot_of
+from messaging.session import Message, Session
+
+log = structlog.get_logger()
+
+ROUTE_NOTE = "route:"
+NUMBERS_NOTE = "numbers:"
+GIVEN_NOTE = "permits without central"
+KEPT_DAYS = 60
+"""A digest that has not changed for so long is forgotten."""
+NUMBERS_TIMEOUT_S = 5.0
+REFILL_RETRY_S = 10.0
+REMEMBERED = 100
+"""Questions given up, whose late answers are recognised."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a machine wants to know."""
+
+    machine: str
+    serial_number: str
+    lot_number: str | None
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Yes or no, and what goes with it. ``notes`` are to be kept with the answer's record."""
+
+    request_id: str
+    decided_by: DecidedBy
+    refusal: Refusal | None = None
+    permit: int | None = None
+    flagged: bool = False
+    lot_number: str | None = None
+    product_model: str | None = None
+    attempt: int | None = None
+    reject_label: bool = False
+    criteria_revision: str | None = None
+    firmware: str | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def granted(self) -> bool:
+        """Whether it may start."""
+        return self.refusal is None
+
+
+class Interlock:
+    """Made once; ``attach()`` and ``detach()`` with each connection to the broker, ``heard()`` with its messages."""
+
+    def __init__(self, settings: StationSettings, outbox: Outbox) -> None:
+        station = settings.station
+        self._station = station
+        self._number = BY_CODE[station.process].number
+        self._topics = StationTopics(station.site, station.line, station.id)
+        self._outbox = outbox
+        self._blocks = {
+            machine.name: found.numbers.block
+            for machine in settings.machines.values()
+            if (found := machine.protocol_settings.asking()) is not None and found.numbers is not None
+        }
+        self.enabled = any(m.protocol_settings.asking() is not None for m in settings.machines.values())
+        self._session: Session | None = None
+        self._waiting: dict[str, asyncio.Future[AnyAnswer]] = {}
+        self._given_up: dict[str, bool] = {}
+        self._digests: dict[str, RouteDigest] = {}
+        self._unkept: dict[str, RouteDigest] = {}
+        self._own: dict[str, OwnWork] = {}
+        self._numbers: dict[str, tuple[str, ...]] = {}
+        self._models: dict[str, str | None] = {}
+        self._wanted: dict[str, int] = {}
+        self._given = 0
+        self._work = asyncio.Event()
+        self.numbering = asyncio.Lock()
+        """Held from taking a number to keeping the permit that names it."""
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """What has to be subscribed to."""
+        return (self._topics.permits, ALL_ROUTES) if self.enabled else ()
+
+    async def open(self) -> None:
+        """Read what the disk knows: digests, numbers, and results that central may not have yet. Raises StoreError."""
+        if not self.enabled:
+            return
+        for name, text in (await self._outbox.notes(ROUTE_NOTE)).items():
+            try:
+                digest = RouteDigest.model_validate_json(text)
+            except ValidationError as error:
+                log.warning("route digest on disk not understood", note=name, error=str(error)[:200])
+            else:
+                self._digests[digest.lot_number] = digest
+        for name, text in (await self._outbox.notes(NUMBERS_NOTE)).items():
+            self._numbers[name.removeprefix(NUMBERS_NOTE)] = tuple(json.loads(text))
+        self._given = int(await self._outbox.note(GIVEN_NOTE) or 0)
+        async for body in self._outbox.bodies_unsettled():
+            try:
+                self.worked(ProcessRecord.model_validate_json(body))
+            except ValidationError:
+                continue  # a permit, or of another version: it says nothing of the unit's work
+
+    async def run(self) -> None:
+        """Keep digests on disk and blocks of numbers filled, until cancelled."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            try:
+                await self._keep_digests()
+                filled = await self._fill_blocks()
+            except StoreError as error:
+                log.warning("what central said is not kept on disk", error=str(error))
+                filled = False
+            if not filled:
+                try:
+                    async with asyncio.timeout(REFILL_RETRY_S):
+                        await self._work.wait()
+                except TimeoutError:
+                    pass
+                self._work.set()
+
+    # -- the connection ----------------------------------------------------------------------------------------------
+
+    def attach(self, session: Session) -> None:
+        """Central may be reached over this session."""
+        self._session = session
+        self._work.set()
+
+    def detach(self) -> None:
+        """It may not: whoever waits for an answer decides by himself at once."""
+        self._session = None
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.cancel()
+
+    def heard(self, message: Message) -> bool:
+        """Take an answer or a digest. False: the message is for somebody else."""
+        lot_number = lot_of(message.topic)
+        if lot_number is not None:
+            self._take_digest(lot_number, message)
+            return True
+        if message.topic != self._topics.permits:
+            return False
+        try:
+            answer = answer_adapter.validate_json(message.payload)
+        except ValidationError as error:
+            log.warning("answer not understood", error=str(error)[:300])
+            return True
+        waiting = self._waiting.get(answer.request_id)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
+        elif isinstance(answer, PermitAnswer):
+            self._too_late(answer)
+        elif isinstance(answer, NumbersAnswer):
+            log.info("late block of numbers discarded", lot_number=answer.lot_number)
+        return True
+
+    # -- decisions ---------------------------------------------------------------------------------------------------
+
+    async def decide(self, asked: Asked, within_s: float) -> Decision:
+        """Central's answer within this time, else the station's own. Never raises for want of central."""
+        question = PermitRequest(
+            **self._common(),
+            process=self._station.process,
+            machine=asked.machine,
+            serial_number=asked.serial_number,
+            lot_number=asked.lot_number,
+            within_seconds=min(max(within_s, 0.001), 60.0),
+        )
+        answer = await self._answered(question, within_s)
+        if isinstance(answer, PermitAnswer):
+            return self._by_central(answer)
+        decision = self._by_itself(question.request_id, asked)
+        self._given_up[question.request_id] = decision.granted
+        while len(self._given_up) > REMEMBERED:
+            del self._given_up[next(iter(self._given_up))]
+        return decision
+
+    def give_back(self, serial_number: str, permit: int) -> None:
+        """A permit of central's never reached its machine: another station may have the unit."""
+        self._return(serial_number, permit)
+
+    def worked(self, record: ProcessRecord) -> None:
+        """A result is on disk: the station knows it before central does."""
+        if self.enabled:
+            found = offline.worked(self._own, record, self._digests)
+            if found is not None:
+                self._own[found[0]] = found[1]
+
+    def _by_central(self, answer: PermitAnswer) -> Decision:
+        notes = {}
+        if self._given:
+            self._given, notes[GIVEN_NOTE] = 0, "0"
+        refusal = None if answer.refusal is None else Refusal(answer.refusal, answer.detail or "")
+        return Decision(
+            request_id=answer.request_id,
+            decided_by=DecidedBy.CENTRAL,
+            refusal=refusal,
+            permit=answer.permit,
+            lot_number=answer.lot_number,
+            product_model=answer.product_model,
+            attempt=answer.attempt,
+            reject_label=answer.reject_label,
+            criteria_revision=answer.criteria_revision,
+            firmware=answer.firmware,
+            notes=notes,
+        )
+
+    def _by_itself(self, request_id: str, asked: Asked) -> Decision:
+        found = offline.known(asked.serial_number, asked.lot_number, self._number, self._digests, self._own)
+        ruling = offline.ruled(found, asked.rule, self._given)
+        notes = {}
+        if ruling.refusal is None:
+            self._given += 1
+            notes[GIVEN_NOTE] = str(self._given)
+        return Decision(
+            request_id=request_id,
+            decided_by=ruling.decided_by,
+            refusal=ruling.refusal,
+            flagged=ruling.flagged,
+            lot_number=found.lot_number,
+            product_model=found.product_model,
+            attempt=found.attempts + 1 if ruling.refusal is None else None,
+            reject_label=ruling.refusal is None and found.failed,
+            notes=notes,
+        )
+
+    async def _answered(self, question: AnyQuestion, within_s: float) -> AnyAnswer | None:
+        session = self._session
+        if session is None or within_s <= 0:
+            return None
+        waiting: asyncio.Future[AnyAnswer] = asyncio.get_running_loop().create_future()
+        self._waiting[question.request_id] = waiting
+        try:
+            async with asyncio.timeout(within_s):
+                await session.publish(self._topics.interlock, question.model_dump_json().encode())
+                return await waiting
+        except (TimeoutError, LinkError):
+            return None
+        except asyncio.CancelledError:
+            if not waiting.cancelled():
+                raise
+            return None  # the link is gone
+        finally:
+            del self._waiting[question.request_id]
+
+    def _too_late(self, answer: PermitAnswer) -> None:
+        granted_here = self._given_up.pop(answer.request_id, None)
+        log.info("late answer discarded", serial_number=answer.serial_number, granted=answer.granted)
+        if answer.granted and granted_here is False:
+            self._return(answer.serial_number, answer.permit)
+
+    def _return(self, serial_number: str, permit: int) -> None:
+        session = self._session
+        if session is None:
+            return  # central's lease ends by its time
+        returned = PermitReturned(**self._common(), serial_number=serial_number, permit=permit)
+        task = asyncio.ensure_future(session.publish(self._topics.interlock, returned.model_dump_json().encode()))
+        task.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+
+    def _common(self) -> dict[str, object]:
+        return {
+            "site": self._station.site,
+            "line": self._station.line,
+            "station": self._station.id,
+            "request_id": uuid.uuid4().hex,
+            "asked_at": datetime.now(UTC),
+        }
+
+    # -- digests -----------------------------------------------------------------------------------------------------
+
+    def _take_digest(self, lot_number: str, message: Message) -> None:
+        try:
+            digest = RouteDigest.model_validate_json(message.payload)
+        except ValidationError as error:
+            log.warning("route digest not understood", lot_number=lot_number, error=str(error)[:300])
+            return
+        known = self._digests.get(lot_number)
+        if digest.lot_number != lot_number or (known is not None and not digest.replaces(known)):
+            return
+        self._digests[lot_number] = self._unkept[lot_number] = digest
+        self._work.set()
+
+    async def _keep_digests(self) -> None:
+        unkept, self._unkept = self._unkept, {}
+        for lot_number, digest in unkept.items():
+            await self._outbox.keep_note(ROUTE_NOTE + lot_number, digest.encoded().decode())
+        before = datetime.now(UTC) - timedelta(days=KEPT_DAYS)
+        for lot_number in [lot for lot, digest in self._digests.items() if digest.at < before]:
+            del self._digests[lot_number]
+            await self._outbox.drop_note(ROUTE_NOTE + lot_number)
+
+    # -- numbers -----------------------------------------------------------------------------------------------------
+
+    async def number(self, machine: str, lot_number: str, within_s: float) -> str | Refusal:
+        """The next number of a LOT, for the unit that is to be made now. While ``numbering`` is held; the number is
+        used once ``used_note`` is kept."""
+        self._wanted[lot_number] = self._blocks[machine]
+        closed = self._digests.get(lot_number)
+        lot = closed.lot() if closed is not None else None
+        if not self._numbers.get(lot_number):
+            refusal = await self._reserve(lot_number, self._blocks[machine], within_s)
+            if refusal is not None:
+                found = may_start_in(lot) if lot is not None else None
+                return found or refusal
+        return self._numbers[lot_number][0]
+
+    def used_note(self, lot_number: str, number: str) -> Mapping[str, str]:
+        """What has to be kept with the permit that names this number: it is never given again."""
+        left = [one for one in self._numbers.get(lot_number, ()) if one != number]
+        return {NUMBERS_NOTE + lot_number: json.dumps(left)}
+
+    def used(self, lot_number: str, number: str) -> None:
+        """The permit is on disk."""
+        self._numbers[lot_number] = tuple(one for one in self._numbers.get(lot_number, ()) if one != number)
+        if len(self._numbers[lot_number]) <= self._wanted.get(lot_number, 0) // 2:
+            self._work.set()
+
+    async def _reserve(self, lot_number: str, count: int, within_s: float) -> Refusal | None:
+        question = NumbersRequest(**self._common(), lot_number=lot_number, count=count)
+        answer = await self._answered(question, within_s)
+        if not isinstance(answer, NumbersAnswer):
+            detail = f"no number of {lot_number} is reserved here, and central does not answer"
+            return Refusal(RefusalCode.NUMBERS_USED_UP, detail)
+        if answer.refusal is not None:
+            return Refusal(answer.refusal, answer.detail or "")
+        numbers = (*self._numbers.get(lot_number, ()), *answer.numbers)
+        await self._outbox.keep_note(NUMBERS_NOTE + lot_number, json.dumps(numbers))
+        self._numbers[lot_number] = numbers
+        return None
+
+    async def _fill_blocks(self) -> bool:
+        """Blocks that are half used are filled up. False: central did not answer."""
+        for lot_number, block in list(self._wanted.items()):
+            digest = self._digests.get(lot_number)
+            if digest is not None and digest.status is LotStatus.CLOSED:
+                del self._wanted[lot_number]
+                self._numbers.pop(lot_number, None)
+                await self._outbox.drop_note(NUMBERS_NOTE + lot_number)
+                continue
+            if self._session is None or len(self._numbers.get(lot_number, ())) > block // 2:
+                continue
+            async with self.numbering:
+                count = block - len(self._numbers.get(lot_number, ()))
+                refusal = await self._reserve(lot_number, count, NUMBERS_TIMEOUT_S)
+            if refusal is not None and refusal.code is RefusalCode.NUMBERS_USED_UP:
+                return False
+        return True
