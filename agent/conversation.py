@@ -3,7 +3,7 @@
 import asyncio
 import math
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 import structlog
@@ -25,7 +25,7 @@ from contracts.envelope import (
     encode_records,
 )
 from contracts.errors import LinkError
-from contracts.topics import StationTopics
+from contracts.topics import StationTopics, criteria
 from messaging.session import Message, Session
 
 log = structlog.get_logger()
@@ -41,6 +41,7 @@ class Speaker:
     def __init__(self, settings: StationSettings, outbox: Outbox, software: str, instance: str) -> None:
         self.station = settings.station
         self.topics = StationTopics(self.station.site, self.station.line, self.station.id)
+        self.criteria_topic = criteria(self.station.process)
         self.instance = instance
         self._outbox = outbox
         self._software = software
@@ -94,6 +95,7 @@ class Conversation:
         resend_after_s: float,
         more: asyncio.Event,
         interlock: Interlock,
+        criteria_heard: Callable[[bytes], Awaitable[None]],
     ) -> None:
         self._interlock = interlock
         self._session = session
@@ -102,6 +104,7 @@ class Conversation:
         self._clock = clock
         self._resend_after_s = resend_after_s
         self._more = more
+        self._criteria_heard = criteria_heard
         self._deliveries: dict[str, Delivery] = {}
         self._stream_id = ""
         self._told: Birth | None = None
@@ -130,7 +133,9 @@ class Conversation:
         """Adopt what central says. Raises LinkError when the link is lost."""
         while True:
             message = await self._session.next_message()
-            if not self._interlock.heard(message):
+            if message.topic == self._speaker.criteria_topic:
+                await self._criteria_heard(message.payload)
+            elif not self._interlock.heard(message):
                 async with self._turn:
                     await self._adopt(message)
             self._session.acknowledge(message)

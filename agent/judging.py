@@ -57,10 +57,10 @@ def criteria_for(machine: MachineSettings, settings: StationSettings, criteria: 
     missing, and make an ERROR. What only another machine measures is judged in that machine's record; a formula in
     the record of a machine that has a part in it.
     """
-    own = _measured(machine, settings)
+    own = measured_by(machine, settings)
     others: set[str] = set()
     for other in settings.machines.values():
-        others |= _measured(other, settings)
+        others |= measured_by(other, settings)
     elsewhere = others - own
     kept = {
         name: criterion
@@ -70,7 +70,8 @@ def criteria_for(machine: MachineSettings, settings: StationSettings, criteria: 
     return criteria.model_copy(update={"criteria": kept})
 
 
-def _measured(machine: MachineSettings, settings: StationSettings) -> set[str]:
+def measured_by(machine: MachineSettings, settings: StationSettings) -> set[str]:
+    """What a machine's records hold: its own measurements, and its companions' as ``machine.point``."""
     if not machine.records:
         return set()
     found = set(machine.measurement_names)

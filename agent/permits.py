@@ -11,11 +11,11 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from agent.clock import CentralClock
+from agent.criteria import StationCriteria
 from agent.interlock import Asked, Decision, Interlock
 from agent.outbox import Outbox
 from agent.settings import MachineSettings, StationSettings
 from contracts.base import LotNumber, SerialNumber
-from contracts.criteria import CriteriaSet
 from contracts.errors import StoreError
 from contracts.measurement import Scalar
 from contracts.permit import DecidedBy, PermitRecord
@@ -69,7 +69,7 @@ class Permits:
         machine: MachineSettings,
         asking: AnyInterlock,
         settings: StationSettings,
-        criteria: CriteriaSet,
+        criteria: StationCriteria,
         driver: Driver,
         outbox: Outbox,
         interlock: Interlock,
@@ -79,7 +79,7 @@ class Permits:
         self._machine = machine
         self._asking = asking
         self._settings = settings
-        self._revision = criteria.revision
+        self._criteria = criteria
         self._driver = driver
         self._outbox = outbox
         self._interlock = interlock
@@ -212,6 +212,8 @@ class Permits:
 
     def _record(self, event: MachineRequest, request: Scalar | None, unit: _Unit, decision: Decision) -> PermitRecord:
         refusal = decision.refusal
+        model = decision.product_model or self._settings.product_model
+        ours = self._criteria.for_unit(self._machine, model, event.signalled_at)
         return PermitRecord(
             kind="permit",
             station=self._settings.station.id,
@@ -220,7 +222,7 @@ class Permits:
             part=self._settings.part_patterns.part(unit.serial_number),
             serial_number=unit.serial_number,
             lot_number=decision.lot_number or unit.lot_number,
-            product_model=decision.product_model or self._settings.product_model,
+            product_model=model,
             asked=unit.asked,
             request_id=decision.request_id,
             request_number=request if isinstance(request, bool | int | str) else None,
@@ -232,7 +234,7 @@ class Permits:
             detail=None if refusal is None else refusal.detail[:500],
             attempt=decision.attempt,
             reject_label=decision.reject_label,
-            criteria_revision=decision.criteria_revision or self._revision,
+            criteria_revision=decision.criteria_revision or ours.revision,
             firmware=decision.firmware,
             asked_at=event.signalled_at,
             answered_at=datetime.now(UTC),

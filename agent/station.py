@@ -10,6 +10,7 @@ from sdnotify import SystemdNotifier
 
 from agent.clock import CentralClock
 from agent.conversation import CLOCK_NOTE
+from agent.criteria import StationCriteria
 from agent.disk import DISK_RETRY_S, within
 from agent.interlock import Interlock
 from agent.outbox import Outbox
@@ -48,8 +49,10 @@ async def run_station(settings: StationSettings) -> None:
         clock.recall(await outbox.note(CLOCK_NOTE))
         interlock = Interlock(settings, outbox)
         await interlock.open()
-        uplink = Uplink(settings, addresses, outbox, software, clock, interlock)
-        supervisors = _supervisors(settings, outbox, uplink, software, clock, interlock)
+        criteria = StationCriteria(settings, clock)
+        criteria.recall()
+        uplink = Uplink(settings, addresses, outbox, software, clock, interlock, criteria)
+        supervisors = _supervisors(settings, criteria, outbox, uplink, software, clock, interlock)
         pressed = asyncio.Event()
 
         def heard() -> None:
@@ -110,9 +113,14 @@ async def _opened(outbox: Outbox, stop: asyncio.Event) -> bool:
 
 
 def _supervisors(
-    settings: StationSettings, outbox: Outbox, uplink: Uplink, software: str, clock: CentralClock, interlock: Interlock
+    settings: StationSettings,
+    criteria: StationCriteria,
+    outbox: Outbox,
+    uplink: Uplink,
+    software: str,
+    clock: CentralClock,
+    interlock: Interlock,
 ) -> Mapping[str, Supervisor]:
-    criteria = settings.criteria_set()
     folders = protocols()
     built: dict[str, Supervisor] = {}
     scans = scans_of(settings.machines, clock)

@@ -11,20 +11,21 @@ import structlog
 
 from agent.clock import CentralClock
 from agent.conditions import Conditions
+from agent.criteria import StationCriteria
 from agent.cycles import Cursor, CycleKey, Relation, Step, step
 from agent.disk import PatientDisk, within
 from agent.faults import Faults
 from agent.interlock import Interlock
-from agent.judging import Cycle, criteria_for, judged, told_of, unjudged
+from agent.judging import Cycle, judged, told_of, unjudged
 from agent.machine_clock import machines_own_time
 from agent.outbox import Outbox
 from agent.parsing import cycle_key_of, parse
 from agent.permits import Permits
 from agent.scans import Scans
 from agent.settings import MachineSettings, StationSettings
-from contracts.criteria import CriteriaSet
 from contracts.errors import LinkError, SetupError
 from contracts.measurement import Scalar
+from contracts.record import ProcessRecord
 from drivers.base import Acknowledging, Conditioned, Driver, MachineEvent, MachineRequest, Performing, Reading
 from messaging.lives import live_again_and_again
 
@@ -58,7 +59,7 @@ class Supervisor:
         self,
         machine: MachineSettings,
         settings: StationSettings,
-        criteria: CriteriaSet,
+        criteria: StationCriteria,
         driver: Driver,
         outbox: Outbox,
         software: str,
@@ -70,7 +71,7 @@ class Supervisor:
     ) -> None:
         self._machine = machine
         self._settings = settings
-        self._criteria = criteria_for(machine, settings, criteria)
+        self._criteria = criteria
         self._driver = driver
         self._outbox = outbox
         self._software = software
@@ -365,8 +366,7 @@ class Supervisor:
             completed_within_seconds=None if event.first else self._clock.within_s(),
         )
         try:
-            parsed = parse(self._machine, reading, self._criteria, answers, scanned)
-            record = judged(parsed, cycle, self._settings, self._criteria, self._software)
+            record = self._judged(reading, cycle, answers, scanned)
         except Exception as error:  # noqa: BLE001  # the result exists, whatever we think of it: a message comes once
             raw = reading.raw if reading.raw is not None else ascii(_values(reading)).encode()
             record = unjudged(replace(cycle, raw=raw), self._settings, self._software, self.faults.tell(error))
@@ -381,6 +381,22 @@ class Supervisor:
         self._interlock.worked(record)
         self._kept()
         self._log.info("result kept", seq=seq, **told_of(record))
+
+    def _judged(
+        self,
+        reading: Reading,
+        cycle: Cycle,
+        answers: Mapping[str, tuple[MachineSettings, Reading | str]],
+        scanned: Reading | str | None,
+    ) -> ProcessRecord:
+        """The record, by the criteria for this unit's product model, which the reading itself may tell."""
+        model, at = self._settings.product_model, cycle.completed_at
+        criteria = self._criteria.for_unit(self._machine, model, at)
+        parsed = parse(self._machine, reading, criteria, answers, scanned)
+        if parsed.product_model not in (None, model):
+            criteria = self._criteria.for_unit(self._machine, parsed.product_model, at)
+            parsed = parse(self._machine, reading, criteria, answers, scanned)  # which texts are numbers, they tell
+        return judged(parsed, cycle, self._settings, criteria, self._software)
 
     async def _acknowledge(self, reading: Reading, key: Scalar | None) -> None:
         if isinstance(self._driver, Acknowledging):

@@ -11,6 +11,7 @@ import structlog
 
 from agent.clock import CentralClock
 from agent.conversation import Conversation, Speaker
+from agent.criteria import StationCriteria
 from agent.faults import Faults
 from agent.interlock import Interlock
 from agent.outbox import Outbox
@@ -43,11 +44,13 @@ class Uplink:
         software: str,
         clock: CentralClock | None = None,
         interlock: Interlock | None = None,
+        criteria: StationCriteria | None = None,
     ) -> None:
         self._interlock = interlock or Interlock(settings, outbox)
         self._addresses = list(addresses)
         self._outbox = outbox
         self._clock = clock or CentralClock()
+        self._criteria = criteria or StationCriteria(settings, self._clock)
         self._speaker = Speaker(settings, outbox, software, uuid.uuid4().hex)
         self._resend_after_s = settings.resend_after
         self._silence_s = SILENCE_S
@@ -90,7 +93,14 @@ class Uplink:
         if session is None:
             return
         conversation = Conversation(
-            session, self._speaker, self._outbox, self._clock, self._resend_after_s, self._more, self._interlock
+            session,
+            self._speaker,
+            self._outbox,
+            self._clock,
+            self._resend_after_s,
+            self._more,
+            self._interlock,
+            self._criteria.heard,
         )
         try:
             await conversation.hello()
@@ -125,7 +135,8 @@ class Uplink:
             )
             opened = False
             try:
-                opening = asyncio.create_task(session.open([self._speaker.topics.commits, *self._interlock.topics]))
+                topics = [self._speaker.topics.commits, self._speaker.criteria_topic, *self._interlock.topics]
+                opening = asyncio.create_task(session.open(topics))
                 opened = await self._first_of(opening) is not None
             except LinkError as error:
                 errors.append(str(error))

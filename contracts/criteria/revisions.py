@@ -104,7 +104,7 @@ class Publication(Contract):
     process: ProcessCode
     epoch: Annotated[str, Field(min_length=1, max_length=64)]
     issued: Count
-    revisions: tuple[Revision, ...]
+    revisions: Annotated[tuple[Revision, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:

@@ -17,6 +17,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.clock import CentralClock
+from agent.criteria import StationCriteria
 from agent.outbox import Outbox
 from agent.settings import StationSettings, load
 from agent.supervisor import Supervisor
@@ -225,7 +226,15 @@ async def supervised(here: StationSettings, outbox: Outbox) -> AsyncIterator[Non
     assert isinstance(machine.protocol_settings, ModbusSettings)
     driver = ModbusDriver("tester", machine.protocol_settings)
     supervisor = Supervisor(
-        machine, here, here.criteria_set(), driver, outbox, "test", {}, kept=lambda: None, clock=CentralClock()
+        machine,
+        here,
+        StationCriteria(here, CentralClock()),
+        driver,
+        outbox,
+        "test",
+        {},
+        kept=lambda: None,
+        clock=CentralClock(),
     )
     running = asyncio.create_task(supervisor.run())
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.clock import CentralClock
+from agent.criteria import StationCriteria
 from agent.outbox import Outbox
 from agent.settings import load
 from agent.supervisor import Supervisor
@@ -44,7 +45,7 @@ async def station(tmp_path: Path) -> AsyncIterator[tuple[ToldDriver, ProcessSimu
         built[name] = Supervisor(
             machine,
             settings,
-            settings.criteria_set(),
+            StationCriteria(settings, CentralClock()),
             driver,
             outbox,
             "test",

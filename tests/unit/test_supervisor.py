@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.clock import CentralClock
+from agent.criteria import StationCriteria
 from agent.cycles import Cursor
 from agent.outbox import Outbox
 from agent.scans import scans_of
@@ -80,7 +81,7 @@ async def supervised(
         built[name] = Supervisor(
             machine,
             settings,
-            settings.criteria_set(),
+            StationCriteria(settings, clock),
             drivers[name],
             outbox,
             "test",
