@@ -42,6 +42,7 @@ class _Unit:
     scrapped: bool = False
     passed: dict[int, UnitRecord] = field(default_factory=dict)
     failed: dict[int, UnitRecord] = field(default_factory=dict)
+    failed_after_pass: set[int] = field(default_factory=set)
     judged: Counter[int] = field(default_factory=Counter)
     overridden: set[int] = field(default_factory=set)
     attempts: list[Attempt] = field(default_factory=list)
@@ -144,6 +145,7 @@ class _Unit:
             detail = "failed after it had passed in this generation"
             self.tell(ExceptionCode.FAIL_AFTER_PASS, detail, number, record.key)
             self.hold(ExceptionCode.FAIL_AFTER_PASS, detail, record.key)
+            self.failed_after_pass.add(number)
             return
         if self.judged[number] > self.attempts_allowed(number):
             detail = f"attempt {self.judged[number]}, {self.attempts_allowed(number)} are allowed"
@@ -184,6 +186,7 @@ class _Unit:
         if process is None:
             self.tell(ExceptionCode.UNKNOWN_PROCESS, "the rework returns to no process of the route", None, key)
             return
+        failed = self.failed.keys() | self.failed_after_pass
         refused = None
         if by_station and not self.limits.station_rework:
             refused = "this site lets only managers authorise rework"
@@ -193,7 +196,9 @@ class _Unit:
             refused = f"{self.limits.name(1)} failed: the part is scrap"
         elif self.scrapped:
             refused = "the unit was scrapped"
-        elif self.failed and process.number > max(self.failed):
+        elif by_station and not failed:
+            refused = "nothing has failed: there is nothing to repair"
+        elif failed and process.number > max(failed):
             refused = f"{process.code} comes after the process that failed"
         if refused is not None:
             self.tell(ExceptionCode.REWORK_NOT_ALLOWED, refused, process.number, key)
@@ -206,6 +211,7 @@ class _Unit:
         for number in [number for number in self.passed if number >= process.number]:
             del self.passed[number]
         self.failed.clear()
+        self.failed_after_pass.clear()
         self.judged.clear()
         self.overridden.clear()
         self.last_judged.clear()

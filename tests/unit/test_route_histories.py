@@ -84,6 +84,12 @@ HISTORIES: dict[str, Expected] = {
     ),
     # a station may ask for it by a record
     "1P 2P 3F 3R2": Expected(IN_PROGRESS, "1", reworks=1),
+    "1P 2P 2R8": Expected(IN_PROGRESS, "12", exceptions=(E.REWORK_NOT_ALLOWED,)),  # nothing has failed
+    "1P 2P 2R2": Expected(IN_PROGRESS, "12", exceptions=(E.REWORK_NOT_ALLOWED,)),
+    "1P 2F 2P 2R2": Expected(IN_PROGRESS, "12", exceptions=(E.REWORK_NOT_ALLOWED,)),  # it passed when measured again
+    "1P 2F 2R2 2R2": Expected(IN_PROGRESS, "1", reworks=1, exceptions=(E.REWORK_NOT_ALLOWED,)),
+    "1P 2P 3F 3R4": Expected(IN_PROGRESS, "12", exceptions=(E.REWORK_NOT_ALLOWED,)),  # beyond what failed
+    "1P 2P 2F 2R2": Expected(IN_PROGRESS, "1", reworks=1, exceptions=(E.FAIL_AFTER_PASS,), holds=1),
     "1P 2F 2R1": Expected(IN_PROGRESS, "1", exceptions=(E.REWORK_NOT_ALLOWED,)),
     "1P 2F 2R9": Expected(IN_PROGRESS, "1", exceptions=(E.UNKNOWN_PROCESS,)),
     # one PASS a generation; a FAIL after it contradicts it
