@@ -11,6 +11,13 @@ from contracts.facts import AnyDecision
 from contracts.processes import PROCESSES, Process
 from contracts.record import DataLevel
 
+MAX_RECORDS = 500
+"""Records of one unit that are folded: the earliest ones. No unit has so many; a word that a code reader says for
+"nothing read" soon has thousands, and each one more would cost more than the one before."""
+
+MAX_EXCEPTIONS = 100
+"""Exceptions of one unit that are told one by one."""
+
 FactKey = tuple[str, int]
 """Names one fact: stream_id and seq."""
 
@@ -148,6 +155,8 @@ class ExceptionCode(StrEnum):
     REWORK_NOT_ALLOWED = "REWORK_NOT_ALLOWED"
     REJECT_LABEL_NOT_FAILED = "REJECT_LABEL_NOT_FAILED"
     WORK_AFTER_SCRAPPED = "WORK_AFTER_SCRAPPED"
+    TOO_MANY_RECORDS = "TOO_MANY_RECORDS"
+    MORE_EXCEPTIONS = "MORE_EXCEPTIONS"
     UNKNOWN_PROCESS = "UNKNOWN_PROCESS"
     LOT_MISMATCH = "LOT_MISMATCH"
     PRODUCT_MODEL_MISMATCH = "PRODUCT_MODEL_MISMATCH"

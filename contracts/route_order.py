@@ -27,6 +27,11 @@ def once(facts: Iterable[Fact]) -> list[Fact]:
     return list(kept.values())
 
 
+def foremost(records: Iterable[UnitRecord], most: int) -> list[UnitRecord]:
+    """The earliest of these, by time, stream and seq, each once: at most so many."""
+    return sorted(once(records), key=lambda record: (record.completed_at, record.key))[:most]
+
+
 def decisions_in_order(decisions: Iterable[UnitDecision]) -> list[UnitDecision]:
     """Decisions by the time they were made, then stream and seq."""
     return sorted(once(decisions), key=lambda d: (d.decision.decided_at, d.key))

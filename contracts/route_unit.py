@@ -10,6 +10,8 @@ from contracts.facts import HoldPlaced, HoldReleased, OrderOverridden, ReworkAut
 from contracts.identity import lot_of_serial
 from contracts.record import DataLevel
 from contracts.route_model import (
+    MAX_EXCEPTIONS,
+    MAX_RECORDS,
     Attempt,
     ExceptionCode,
     FactKey,
@@ -23,7 +25,7 @@ from contracts.route_model import (
     UnitState,
     UnitStatus,
 )
-from contracts.route_order import cannot_be_ordered, in_order
+from contracts.route_order import cannot_be_ordered, foremost, in_order
 from contracts.route_start import may_start_by_its_own
 
 COMPARED = 8
@@ -104,6 +106,12 @@ class _Unit:
             self.take_pass(record)
         else:
             self.take_fail(record)
+
+    def end(self, key: FactKey) -> None:
+        """The unit has more records than any unit: they are kept, and this one and all later ones move nothing."""
+        detail = f"more than {MAX_RECORDS} records: this may be what a code reader says when it reads nothing"
+        self.tell(ExceptionCode.TOO_MANY_RECORDS, detail, None, key, standing=True)
+        self.hold(ExceptionCode.TOO_MANY_RECORDS, detail, key)
 
     def check_order(self, record: UnitRecord) -> None:
         number = record.process_number
@@ -297,16 +305,20 @@ def fold_unit(
     ``permits`` are those that stations gave without central: a wrong one becomes an exception, and moves nothing.
     """
     rules = limits if limits is not None else RouteLimits()
-    ordered = in_order((record for record in records if record.data_level is DataLevel.SERIAL), decisions, permits)
+    own = foremost((record for record in records if record.data_level is DataLevel.SERIAL), MAX_RECORDS + 1)
+    ordered = in_order(own, decisions, permits)
     unit = _Unit(serial_number, rules)
+    beyond = own[MAX_RECORDS] if len(own) > MAX_RECORDS else None
     for fact in ordered:
-        if isinstance(fact, UnitRecord):
+        if fact is beyond:
+            unit.end(fact.key)
+        elif isinstance(fact, UnitRecord):
             unit.take_record(fact)
         elif isinstance(fact, UnitDecision):
             unit.take_decision(fact)
         else:
             unit.check_permit(fact)
-    seen = [fact for fact in ordered if isinstance(fact, UnitRecord)]
+    seen = [fact for fact in ordered if isinstance(fact, UnitRecord) and fact is not beyond]
     lot_number, sequence = _lot(unit, seen)
     status = unit.status()
     return UnitState(
@@ -337,8 +349,21 @@ def fold_unit(
         lot_number=lot_number,
         sequence_in_lot=sequence,
         product_model=_product_model(unit, seen),
-        exceptions=tuple(sorted(unit.exceptions, key=RouteException.sort_key)),
+        exceptions=_bounded(sorted(unit.exceptions, key=RouteException.sort_key)),
     )
+
+
+def _bounded(exceptions: list[RouteException]) -> tuple[RouteException, ...]:
+    """The first of them, and how many more there are; those that stand between the unit and PASSED come first then."""
+    if len(exceptions) <= MAX_EXCEPTIONS:
+        return tuple(exceptions)
+    kept = sorted(exceptions, key=lambda one: not one.open)[: MAX_EXCEPTIONS - 1]
+    more = RouteException(
+        code=ExceptionCode.MORE_EXCEPTIONS,
+        detail=f"{len(exceptions) - len(kept)} more of such exceptions",
+        open=len(kept) < sum(one.open for one in exceptions),
+    )
+    return tuple(sorted([*kept, more], key=RouteException.sort_key))
 
 
 def _lot(unit: _Unit, records: list[UnitRecord]) -> tuple[str | None, int | None]:

@@ -6,7 +6,7 @@ its own row is locked, so that of two transactions in one LOT the later one sees
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -28,11 +28,12 @@ from central.store.rows import (
     unit_permit,
     unit_record,
 )
-from central.store.statements import rows_where
+from central.store.statements import chunks, rows_where
 from central.store.tables import facts, lots, process_data, product_models, serials
 from contracts.record import DataLevel
 from contracts.route import fold_lot, fold_unit
 from contracts.route_model import (
+    MAX_RECORDS,
     ExceptionCode,
     FactKey,
     LotState,
@@ -199,11 +200,8 @@ def _facts_of(
 ) -> _Facts:
     """Records that count, decisions, and permits given without central, by the value of ``column``. A disputed fact
     has neither number: it is out."""
-    statement = sa.select(facts)
-    if condition is not None:
-        statement = statement.where(condition)
     found = _Facts()
-    for row in rows_where(connection, statement, column, values):
+    for row in _thin(connection, column, values, condition):
         number = row[column.name]
         if row["kind"] == PERMIT:
             if row["outcome"] == GRANTED_OFFLINE and is_product(row):
@@ -213,6 +211,34 @@ def _facts_of(
         elif is_product(row):
             found.records[number].append(unit_record(row))
     return found
+
+
+def _thin(
+    connection: sa.Connection, column: sa.Column[Any], values: Sequence[str], condition: sa.ColumnElement[bool] | None
+) -> Iterator[sa.RowMapping]:
+    """What the fold needs of the facts, and of one unit's records the earliest ones alone (``fold_unit``)."""
+    in_time = (facts.c.completed_at, facts.c.stream_id, facts.c.seq)
+    kinds = (column, facts.c.kind, facts.c.part, facts.c.data_level)
+    place = sa.func.row_number().over(partition_by=kinds, order_by=in_time)
+    placed = sa.select(*_OF_FACT, place.label("place"))
+    if condition is not None:
+        placed = placed.where(condition)
+    for part in chunks(values):
+        found = placed.where(column.in_(part)).subquery()
+        all_of_it = (found.c.kind != RECORD) | (found.c.data_level == DataLevel.LOT.value)
+        few = sa.select(found).where(all_of_it | (found.c.place <= MAX_RECORDS + 1))
+        yield from connection.execute(few).mappings()
+
+
+_OF_FACT = tuple(
+    facts.c[name]
+    for name in (
+        "stream_id", "seq", "kind", "serial_number", "lot_number", "station", "process_number", "data_level", "part",
+        "outcome", "completed_at", "completed_within_seconds", "permit", "return_to", "reject_label", "product_model",
+        "defects", "body",
+    )
+)  # fmt: skip
+"""What of a fact the fold takes."""
 
 
 def _unit_columns(state: UnitState) -> Row:
@@ -281,7 +307,8 @@ def _lot_columns(state: LotState) -> Row:
 
 def _plain(derived: Any) -> Row:
     """A hold or an exception as JSON holds it."""
-    return {key: _json(value) for key, value in asdict(derived).items() if value is not None}
+    found = ((field.name, getattr(derived, field.name)) for field in fields(derived))
+    return {key: _json(value) for key, value in found if value is not None}
 
 
 def _json(value: Any) -> Any:

@@ -12,6 +12,7 @@ from contracts.envelope import Birth
 from contracts.facts import UnitScrapped
 from contracts.measurement import Measurement, Quality
 from contracts.record import Defect, ProcessRecord, ReworkRequest, canonical
+from contracts.route_model import MAX_RECORDS
 from tests.support.stores import (
     LOT,
     MORNING,
@@ -371,6 +372,29 @@ def test_what_two_stations_say_is_ordered_as_far_as_their_clocks_are_known(
     store.ingest([delivery([(1, failed)])])
     store.ingest([delivery([(1, passed)], stream_id="b" * 32, station="P03-B")])
     assert one(store, "serials")["on_hold"] is held
+
+
+def test_a_number_with_records_without_end_is_held_and_costs_no_more_with_each(new_database: NewDatabase) -> None:
+    """What a code reader says when it reads nothing, under which every station's results come together."""
+    many = [
+        (seq, record(serial_number="NOTHING", completed_at=minutes(seq), outcome="FAIL"))
+        for seq in range(1, MAX_RECORDS + 20)
+    ]
+    found = []
+    for batches in ([many], [many[300:], many[:300]]):
+        store = Store(new_database())
+        store.migrate()
+        for batch in batches:
+            store.ingest([delivery(batch)])
+        before = rows(store, "serials")
+        store.ingest([delivery([(len(many) + 1, record(serial_number="NOTHING", completed_at=minutes(9999)))])])
+        assert rows(store, "serials") == before, "its row is not written again, nor audited, for each of them"
+        found.append(store.canonical_rows())
+        store.close()
+    assert found[0] == found[1]
+    [unit] = found[0]["serials"]
+    assert unit["on_hold"]
+    assert len(found[0]["process_data"]) == len(many) + 1
 
 
 def test_two_stations_under_one_number_are_disputed_whoever_came_first(new_database: NewDatabase) -> None:

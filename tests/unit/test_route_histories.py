@@ -9,7 +9,7 @@ import pytest
 
 from contracts.record import DataLevel
 from contracts.route import fold_unit
-from contracts.route_model import ExceptionCode, RouteLimits, UnitState, UnitStatus
+from contracts.route_model import MAX_EXCEPTIONS, MAX_RECORDS, ExceptionCode, RouteLimits, UnitState, UnitStatus
 from tests.support.histories import SERIAL, history, minute, record, unit_after
 
 
@@ -249,6 +249,21 @@ def test_one_station_at_one_moment_is_ordered_by_its_stream() -> None:
     unit = fold_unit(SERIAL, records, decisions)
     assert set(unit.passed) == {1, 2, 3}
     assert not unit.on_hold
+
+
+# -- what is no unit -------------------------------------------------------------------------------------------------
+
+
+def test_a_unit_of_too_many_records_is_held_and_its_later_records_move_nothing() -> None:
+    """A code reader's word for "nothing read" collects them without end."""
+    many = [record("1F", 0, seq=number, completed_at=minute(number)) for number in range(1, MAX_RECORDS + 3)]
+    unit = fold_unit(SERIAL, many[::-1], [])
+    assert unit == fold_unit(SERIAL, many[: MAX_RECORDS + 1], []), "what comes later costs nothing more"
+    assert [hold.code for hold in unit.holds] == [E.TOO_MANY_RECORDS]
+    assert len(unit.attempts) == MAX_RECORDS
+    assert len(unit.exceptions) == MAX_EXCEPTIONS
+    assert {E.TOO_MANY_RECORDS, E.MORE_EXCEPTIONS} <= {exception.code for exception in unit.exceptions}
+    assert not fold_unit(SERIAL, many[:MAX_RECORDS], []).on_hold
 
 
 # -- what a unit is --------------------------------------------------------------------------------------------------
