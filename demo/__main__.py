@@ -31,15 +31,18 @@ def main(
         typer.Option("--keep", help="Leave it running until Ctrl-C, print where everything is, and reconcile then."),
     ] = False,
     seed: Annotated[int, typer.Option(help="Makes the same values again.")] = 1,
+    refusals: Annotated[
+        bool, typer.Option("--refusals", help="At the end one unit is refused a permit for each cause there is.")
+    ] = False,
 ) -> None:
-    """Run the line and reconcile.
+    """Run the line and reconcile. Every machine asks before it starts a unit, and works only with a permit.
 
     Exit code 0 when every unit went through, machine cycles, outbox rows and committed rows agree, nothing is lost,
     doubled or misjudged, each result stands under its unit and process, and each unit stands where it should;
     1 when a figure differs or the line could not run; 130 or 143 when it was stopped in the middle.
     """
     try:
-        right = asyncio.run(_run(Options(units, seconds, postgres, broker, keep, seed)))
+        right = asyncio.run(_run(Options(units, seconds, postgres, broker, keep, seed, refusals)))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except asyncio.CancelledError:

@@ -2,13 +2,13 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from central.store import Booking, Counts, Store, UnitRow
 from contracts.processes import BY_NUMBER
 from demo import outbox
-from demo.line import Made
+from demo.line import Answer, Made
 from demo.scenario import Unit
 
 
@@ -18,7 +18,8 @@ class Reconciliation:
 
     ``lost`` and ``doubled`` count cycles, ``misjudged`` counts wrong outcomes, ``misplaced`` results that stand under
     another unit or process. ``unfinished`` are units that were started and did not go through; ``astray`` are those
-    that went through and do not stand where they should.
+    that went through and do not stand where they should. ``without_permit`` were started without one. An answer that
+    is on disk may not have reached its machine: it asked again then.
     """
 
     units: int
@@ -32,6 +33,11 @@ class Reconciliation:
     misplaced: list[tuple[Made, str]]
     unfinished: list[str]
     astray: list[tuple[Unit, str]]
+    answers: int = 0
+    outbox_permits: int = 0
+    committed_permits: int = 0
+    refused: int = 0
+    without_permit: list[Made] = field(default_factory=list)
 
     @property
     def finished(self) -> int:
@@ -43,18 +49,28 @@ class Reconciliation:
         """True when units were made and every figure agrees."""
         equal = self.cycles == self.outbox_rows == self.committed_rows
         wrong = self.lost or self.doubled or self.misjudged or self.misplaced or self.unfinished or self.astray
-        return bool(self.units) and equal and not (self.quarantined or wrong)
+        permits = self.answers <= self.outbox_permits == self.committed_permits
+        return bool(self.units) and equal and permits and not (self.quarantined or wrong or self.without_permit)
 
 
 def reconcile(
-    units: Sequence[Unit], made: Sequence[Made], outboxes: Sequence[Path], store: Store, before: Counts
+    units: Sequence[Unit],
+    made: Sequence[Made],
+    outboxes: Sequence[Path],
+    store: Store,
+    before: Counts,
+    answers: Sequence[Answer] | None = None,
 ) -> Reconciliation:
     """Compare the truth with the outbox files and the database: cycle by cycle, and unit by unit.
 
     ``units``: those that were started. ``before``: what the database held already; streams of other runs are left out.
+    ``answers``: what machines were told, where they ask; None: they do not.
     """
     booked: defaultdict[tuple[str, str, object], list[Booking]] = defaultdict(list)
-    bookings = store.bookings({stream_id for path in outboxes for stream_id in outbox.streams(path)})
+    streams = {stream_id for path in outboxes for stream_id in outbox.streams(path)}
+    bookings = store.bookings(streams)
+    permits = store.permits(streams)
+    by_itself = {(permit.station, permit.serial_number) for permit in permits if permit.granted and permit.offline}
     for booking in bookings:
         booked[booking.record.station, booking.record.machine, booking.record.cycle_key].append(booking)
     found = [(one, booked[one.station, one.machine, one.cycle_key]) for one in made]
@@ -80,6 +96,18 @@ def reconcile(
         misplaced=[(one, place) for one, its in each if (place := _misplaced(one, its)) is not None],
         unfinished=unfinished,
         astray=[(unit, why) for unit in through if (why := _astray(unit, stands.get(unit.serial_number))) is not None],
+        answers=sum(answer.granted is not None for answer in answers or ()),
+        outbox_permits=sum(outbox.permits(path) for path in outboxes),
+        committed_permits=len(permits),
+        refused=sum(not permit.granted for permit in permits),
+        without_permit=[
+            one
+            for one, booking in each
+            if answers is not None
+            and one.expected != "REWORK"
+            and booking.record.permit is None
+            and (one.station, one.serial_number) not in by_itself
+        ],
     )
 
 

@@ -5,17 +5,19 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from central.store import Counts, Store
 from contracts.errors import LinkError, NeuroHubError, SetupError
+from contracts.identity import lot_of_serial
 from demo.children import Child, ChildError, cancelled, keep_running
 from demo.line import STATIONS, LineError, Made, Station, move
 from demo.progress import Progress
 from demo.reconcile import Reconciliation, reconcile
+from demo.refusals import open_lot, refuse_for_every_cause
 from demo.scenario import LARGEST_LOT, LAST_LOT, Unit, units_of_today
 from messaging.broker import BrokerAddress, parse_broker_url
 from messaging.session import Session
@@ -35,6 +37,7 @@ class Options:
     broker: str | None
     keep: bool
     seed: int
+    refusals: bool = False
 
 
 class Demo:
@@ -78,17 +81,35 @@ class Demo:
             await self._start_central(store.database.shown)
             before = store.counts()
             units = self._new_units(store)
+            for lot_number in sorted({lot for unit in units for lot in _lots_of(unit)}):
+                open_lot(store, lot_number)
             line = await self._start_stations(self._broker_url)
             await self._move_all(units, line, store, before)
+            refused = await self._refuse_all(line, store, before) if self._options.refusals else True
             if self._options.keep:
                 await self._wait_for_interrupt(store.database.shown)
             await self._stop_all()
             outboxes = [station.outbox for station in line.values()]
-            result = reconcile(self._started, self._made, outboxes, store, before)
+            answers = [answer for station in line.values() for answer in station.answers]
+            result = reconcile(self._started, self._made, outboxes, store, before, answers)
         finally:
             store.close()
         self._report(result, store.database.shown)
-        return result.right
+        return result.right and refused
+
+    async def _refuse_all(self, line: dict[str, Station], store: Store, before: Counts) -> bool:
+        """One unit refused for each cause. False when one was not."""
+        try:
+            for code, answer in await refuse_for_every_cause(line, store, self._made):
+                self._say(f"refused {code:<31} {answer.station} {answer.serial_number}")
+        except LineError as error:
+            self._say(f"the line stands: {error}")
+            return False
+        async with asyncio.timeout(SETTLE_TIMEOUT_S):
+            while self._progress.committed < len(self._made):
+                await asyncio.sleep(0.2)
+                await self._count(store, before)
+        return True
 
     # -- processes ---------------------------------------------------------------------------------------------------
 
@@ -104,6 +125,8 @@ class Demo:
         if await migrating.ended() != 0:
             raise ChildError(f"the database {database} could not be set up.\n{migrating.last_words()}")
         self._watch(await self._start(Child("central", ["central", "run"], log, environment=environment)))
+        permits = Child("permits", ["central", "permits"], self._folder / "permits.log", environment=environment)
+        self._watch(await self._start(permits))
 
     async def _start_stations(self, broker_url: str) -> dict[str, Station]:
         names = [name for names in STATIONS.values() for name in names]
@@ -193,7 +216,7 @@ class Demo:
                 if seconds is not None and self._progress.seconds - begun > seconds:
                     break
                 self._started.append(unit)
-                moving.create_task(move(unit, line, self._made, turn)).add_done_callback(self._one_finished)
+                moving.create_task(move(self._started, turn, line, self._made)).add_done_callback(self._one_finished)
                 if seconds is not None:
                     await asyncio.sleep(seconds / len(units))
 
@@ -217,7 +240,7 @@ class Demo:
             words = list(child.arguments)
             if child.name == "broker":
                 words[-1] = str(parse_broker_url(self._broker_url)[1])
-            self._say("  " + (central if child.name == "central" else "") + shlex.join(words))
+            self._say("  " + (central if child.name in ("central", "permits") else "") + shlex.join(words))
         self._say(f"logs and data: {self._folder}")
         try:
             await asyncio.Event().wait()
@@ -229,6 +252,7 @@ class Demo:
     def _report(self, result: Reconciliation, database: str) -> None:
         _each(self._say, "LOST", result.lost)
         _each(self._say, "DOUBLED", result.doubled)
+        _each(self._say, "NO PERMIT", result.without_permit)
         _each(self._say, "MISJUDGED", [f"{made}: {outcome}" for made, outcome in result.misjudged])
         _each(self._say, "MISPLACED", [f"{made}: stands under {place}" for made, place in result.misplaced])
         _each(self._say, "UNFINISHED", result.unfinished)
@@ -247,6 +271,11 @@ class Demo:
             f"{len(result.misplaced)}, in another state than they should be {len(result.astray)}"
         )
         self._say(
+            f"answers at machines {result.answers}, outbox permits {result.outbox_permits}, "
+            f"committed permits {result.committed_permits}, refused {result.refused}, "
+            f"results without a permit {len(result.without_permit)}"
+        )
+        self._say(
             f"units {result.finished}, cycles {result.cycles}, lost {len(result.lost)}, "
             f"doubled {len(result.doubled)}, misjudged {len(result.misjudged)}"
         )
@@ -260,6 +289,13 @@ async def _reached(broker_url: str) -> None:
         await session.close()
     except (ValueError, LinkError) as error:  # the URL as it was typed may hold a password
         raise SetupError(f"--broker: {error}") from error
+
+
+def _lots_of(unit: Unit) -> Iterator[str]:
+    """The LOT its number is made of."""
+    inside = lot_of_serial(unit.serial_number)
+    if inside is not None:
+        yield inside[0]
 
 
 def _each(say: Callable[[str], None], what: str, items: Sequence[object]) -> None:

@@ -5,12 +5,14 @@ hand; they are never computed by the code under demonstration.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from random import Random
 from typing import Any
 
 Values = dict[str, Any]
+NUMBER = "{serial_number}"
+"""Stands in a marking's values for the number that the permit gives the unit."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,19 @@ class Cycle:
     values: Values
     expected: str
     also: Values = field(default_factory=dict)
+
+    @property
+    def asks(self) -> bool:
+        """The machine asks for a permit before; a rework that a person scans is no work on the unit."""
+        return self.expected != "REWORK"
+
+    def numbered(self, old: str, new: str) -> "Cycle":
+        """The same for the unit of another number."""
+        values, also = (
+            {name: new if value == old else value for name, value in given.items()}
+            for given in (self.values, self.also)
+        )
+        return replace(self, values=values, also=also)
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,11 @@ class Unit:
     serial_number: str
     cycles: tuple[Cycle, ...]
     fate: Fate
+
+    def numbered(self, new: str) -> "Unit":
+        """The same unit, once it has its number: the one it was meant to have, or another of its LOT."""
+        cycles = tuple(cycle.numbered(self.serial_number, new) for cycle in self.cycles)
+        return replace(self, serial_number=new, cycles=cycles)
 
 
 LARGEST_LOT = 100
@@ -72,17 +92,17 @@ def units_of_today(count: int, day: date, seed: int, first_lot: int = 1) -> list
 
 def _story(kind: int, serial: str, lot: str, random: Random) -> Iterator[Cycle]:
     if kind == 8:
-        yield _marking(serial, lot, random, read_back=serial[:-1] + "?", expected="FAIL")
+        yield marking(serial, lot, random, read_back=serial[:-1] + "?", expected="FAIL")
         return
-    yield _marking(serial, lot, random)
-    yield _assembly(serial, random)
+    yield marking(serial, lot, random)
+    yield assembly(serial, random)
     if kind == 3:
         # Out of limits although the tester says pass.
-        yield _sensor(serial, 61.4, machine_says=1, expected="FAIL")
+        yield sensor(serial, 61.4, machine_says=1, expected="FAIL")
     if kind == 5:
         # Within limits although the tester says fail.
-        yield _sensor(serial, 60.2, machine_says=2, expected="FAIL")
-    yield _sensor(serial, round(random.uniform(59.0, 61.0), 2))
+        yield sensor(serial, 60.2, machine_says=2, expected="FAIL")
+    yield sensor(serial, round(random.uniform(59.0, 61.0), 2))
     if kind == 2:
         yield _firmware(serial, random, result="NG", attempts=3, expected="FAIL")
     yield _firmware(serial, random)
@@ -103,7 +123,8 @@ def _story(kind: int, serial: str, lot: str, random: Random) -> Iterator[Cycle]:
     yield _packing(serial)
 
 
-def _marking(serial: str, lot: str, random: Random, read_back: str | None = None, expected: str = "PASS") -> Cycle:
+def marking(serial: str, lot: str, random: Random, read_back: str | None = None, expected: str = "PASS") -> Cycle:
+    """The marker engraves and reads back."""
     values = {
         "ordered_number": serial,
         "engraved_number": serial if read_back is None else read_back,
@@ -118,7 +139,8 @@ def _marking(serial: str, lot: str, random: Random, read_back: str | None = None
     return Cycle(1, values, expected)
 
 
-def _assembly(serial: str, random: Random) -> Cycle:
+def assembly(serial: str, random: Random) -> Cycle:
+    """A person assembles, and scans it."""
     values = {
         "serial_number": serial,
         "sma_spring_lot": "SPRING-2026112001",
@@ -129,7 +151,8 @@ def _assembly(serial: str, random: Random) -> Cycle:
     return Cycle(2, values, "PASS")
 
 
-def _sensor(serial: str, temperature: float, machine_says: int = 1, expected: str = "PASS") -> Cycle:
+def sensor(serial: str, temperature: float, machine_says: int = 1, expected: str = "PASS") -> Cycle:
+    """The sensor tester measures."""
     values = {"serial_number": serial, "temperature": temperature, "tof_i2c": True, "judgement": machine_says}
     return Cycle(3, values, expected)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts.refusals import RefusalCode
 from tests.support.brokers import free_port
 
 PATIENCE_S = 150.0
@@ -70,6 +71,14 @@ async def test_the_line_runs_and_nothing_is_lost_doubled_or_misjudged(tmp_path: 
     assert cycles > 80
 
 
+async def test_a_unit_is_refused_for_every_cause(tmp_path: Path) -> None:
+    code, lines = await run_demo(tmp_path, "--units", "1", "--refusals")
+    assert code == 0, "\n".join(lines)
+    refused = [line.split()[1] for line in lines if line.startswith("refused ")]
+    own = {RefusalCode.CENTRAL_UNREACHABLE, RefusalCode.NUMBERS_USED_UP, RefusalCode.REQUEST_NOT_UNDERSTOOD}
+    assert sorted(refused) == sorted(set(RefusalCode) - own)
+
+
 async def test_killed_agents_and_a_killed_central_lose_and_double_nothing(tmp_path: Path) -> None:
     code, lines = await run_demo(
         tmp_path, "--units", "30", "--seconds", "8", kill=["P03-A agent", "P06-A agent", "P07-A agent", "central"]
@@ -125,5 +134,5 @@ async def test_sigterm_in_the_middle_leaves_no_process(tmp_path: Path) -> None:
 def still_running(lines: Sequence[str]) -> list[str]:
     """Processes the demo told of that are there although it has ended."""
     pids = re.findall(r"(\d+)(?:,|$)", next(line for line in lines if "pids:" in line).partition("pids:")[2])
-    assert len(pids) == 20, lines
+    assert len(pids) == 21, lines
     return [pid for pid in pids if Path("/proc", pid).exists()]

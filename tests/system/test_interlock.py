@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from agent.settings import load
 from central.store import Store
 from contracts.facts import HoldPlaced
@@ -168,6 +170,7 @@ async def killed_in_the_middle(service: Process, delay_s: float) -> None:
     await service.kill()
 
 
+@pytest.mark.timeout(120 + 15 * TRIES)
 async def test_central_killed_in_the_middle_of_a_request_is_answered_for_in_time(tmp_path: Path) -> None:
     """Whoever answers, the machine hears of it within the limit, and the answer is on disk."""
     url, folder = f"sqlite:///{tmp_path}/central.db", tmp_path / "P03-A"

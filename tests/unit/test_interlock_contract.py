@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -15,6 +16,7 @@ from contracts.permit import PermitRecord
 from contracts.record import ProcessRecord, canonical
 from contracts.refusals import Refusal, RefusalCode
 from contracts.route_model import Hold, LotState, LotStatus, UnitState
+from drivers.interlock import ANSWER_NAMES
 from tests.support.histories import unit_after
 from tests.support.records import NOON, record
 
@@ -119,3 +121,11 @@ def test_a_digest_says_what_holds_a_unit_and_its_lot() -> None:
     assert digest.units["SN-241118-001"].attempts == {1: 1, 2: 1, 3: 1}
     assert digest.unit("SN-OTHER") is None
     assert digest_of(LotState(lot_number=LOT), [], "e", 1, NOON).lot() is None
+
+
+def test_the_technicians_page_tells_every_code_and_every_name_of_an_answer() -> None:
+    page = Path("docs/interlock.md").read_text(encoding="utf-8")
+    for code in RefusalCode:
+        assert f"| {code.number} | {code.value} |" in page
+    for name in ANSWER_NAMES:
+        assert f"`{{{name}}}`" in page
