@@ -1,4 +1,4 @@
-"""``python -m tests.bench [latency|footprint|cpu|fleet|wide|judge|outbox|drain]``: measure beside a floor."""
+"""``python -m tests.bench [latency|footprint|cpu|fleet|wide|judge|outbox|drain|interlock]``: measure beside a floor."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tests.bench import cpu, drain, fleet, footprint, judge, latency, outbox, wide
+from tests.bench import cpu, drain, fleet, footprint, interlock, judge, latency, outbox, wide
 
 
 class Which(StrEnum):
@@ -21,6 +21,7 @@ class Which(StrEnum):
     JUDGE = "judge"
     OUTBOX = "outbox"
     DRAIN = "drain"
+    INTERLOCK = "interlock"
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -53,6 +54,8 @@ def main(
                 )
             case Which.DRAIN:
                 asyncio.run(drain.run(waiting=1500 if quick else 100_000))
+            case Which.INTERLOCK:
+                asyncio.run(interlock.run(requests=1 if quick else 200, warm_up=1 if quick else 5))
         print()
 
 

@@ -18,6 +18,7 @@ from tests.support.processes import Process
         ("judge", "judge / validate"),
         ("outbox", "of sqlite3's"),
         ("drain", "batches before one, most"),
+        ("interlock", "decided by central"),
     ],
 )
 async def test_each_runs_and_prints_its_table(which: str, says: str) -> None:
