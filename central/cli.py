@@ -10,6 +10,7 @@ import typer
 from sdnotify import SystemdNotifier
 
 from central import criteria_commands, quarantine_commands
+from central.criteria_show import verified_lines
 from central.ingestor import Ingestor
 from central.opening import opened, store_of, told
 from central.permits import Responder
@@ -28,6 +29,7 @@ from central.show import (
     show,
     streams_table,
 )
+from central.verifying import verify
 from messaging.command import Version
 from messaging.logs import configure_logging
 from messaging.watchdog import feed_watchdog
@@ -270,4 +272,34 @@ def replay_command(
         for line in outcome_lines(station, outcome):
             typer.echo(line)
     if not outcome.complete:
+        raise typer.Exit(1)
+
+
+@app.command(name="verify")
+def verify_command(
+    since: Annotated[str, typer.Option(metavar="DAY|TIME", help="Begin here, by the site's clock.")],
+    until: Annotated[str | None, typer.Option(metavar="DAY|TIME", help="End here; without it, now.")] = None,
+    process: Annotated[str | None, typer.Option(metavar="PROCESS", help="Only this one: its code, or P03.")] = None,
+    station: OneStation = None,
+    as_json: Json = False,
+) -> None:
+    """Judge stored records again by the limits they carry, and compare with their verdicts, byte for byte.
+
+    Where a record names a revision of central's, its limits are compared with that too. Records of an earlier version
+    of the judge are repeated and counted apart.
+    Exit code 0 when all are equal, 1 when not. Example: neurohub-central verify --since 2026-11-01
+    """
+    with told(), opened() as (settings, store):
+        begin = parse_moment(since, settings.calendar, end=False)
+        end = parse_moment(until, settings.calendar, end=True) if until else datetime.now(UTC)
+        code = None if process is None else store.criteria.code_of(process)
+        revisions = {(one.process, one.revision.name): one.revision.criteria for one in store.criteria.kept()}
+        with store.records(begin, end, code, station) as records:
+            found = verify(records, revisions)
+        if as_json:
+            typer.echo(json_of(found))
+        else:
+            for line in verified_lines(found):
+                typer.echo(line)
+    if found.different:
         raise typer.Exit(1)

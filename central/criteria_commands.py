@@ -1,17 +1,18 @@
 """``neurohub-central criteria``: what every unit of a process is judged by, revision by revision."""
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from central.criteria_file import not_measured, read_criteria
-from central.criteria_show import revision_lines, revisions_json, revisions_table
+from central.criteria_show import revision_lines, revisions_json, revisions_table, tried_json, tried_lines
 from central.opening import opened, told
 from central.shifts import parse_moment
 from central.show import show
+from central.trying import try_criteria
 from contracts.criteria import in_force
 from contracts.errors import DataError
 
@@ -104,6 +105,36 @@ def set_criteria(
             moment = parse_moment(effective_at, settings.calendar, end=False) if effective_at else None
             revision = store.criteria.add(criteria, author or _login(), reason, moment)
     typer.echo(f"{criteria.process}: revision {revision.number}, in force from {revision.effective_at.isoformat()}")
+
+
+@app.command(name="try")
+def try_file(
+    file: File,
+    process: OneProcess = None,
+    days: Annotated[int, typer.Option(metavar="DAYS", min=1, max=3660, help="The records of so many days.")] = 90,
+    as_json: Json = False,
+) -> None:
+    """Judge stored records again by a file's criteria: what would change, and the first-pass yield before and after.
+
+    Nothing is written. First pass: a unit's first record of these days. Records that were aborted, reworked or have a
+    problem that no criteria can mend are left as they are.
+    Example: neurohub-central criteria try P03.yaml --days 30
+    """
+    with told():
+        criteria = read_criteria(file)
+        with opened() as (_, store):
+            if process is not None and store.criteria.code_of(process) != criteria.process:
+                raise DataError(f"{file} holds the criteria of {criteria.process}, not of {process}")
+            until = datetime.now(UTC)
+            since = until - timedelta(days=days)
+            measured = store.measured_by_machines(since, until, criteria.process)
+            with store.records(since, until, criteria.process) as records:
+                found = try_criteria(records, criteria, measured)
+    if as_json:
+        typer.echo(tried_json(found))
+    else:
+        for line in tried_lines(found, criteria.process, days):
+            typer.echo(line)
 
 
 def _login() -> str:

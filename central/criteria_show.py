@@ -10,6 +10,8 @@ from rich.text import Text
 
 from central.show import moment, plain_table
 from central.store import KeptRevision
+from central.trying import Tried, Yield
+from central.verifying import Verified
 from contracts.criteria import Criterion, Revision, Variant, in_force
 
 
@@ -37,6 +39,63 @@ def revisions_table(found: Sequence[KeptRevision], now: datetime) -> Table:
             Text(one.revision.reason),
         )
     return table
+
+
+def tried_lines(found: Tried, process: str, days: int) -> Iterator[str]:
+    """What would become of the records."""
+    yield f"{process}, the last {days} days: {found.records} records of products, {found.left} left as they are"
+    for (before, after), count in sorted(found.outcomes.items()):
+        if before != after:
+            yield f"  {before} -> {after}: {count}"
+    yield f"{found.changed} outcomes would change"
+    for (name, before, after), count in sorted(found.verdicts.items()):
+        yield f"  {name}: {before} -> {after}: {count}"
+    yield f"first-pass yield of {found.before.judged} units: {_percent(found.before)} -> {_percent(found.after)}"
+    for name, (before_, after_) in found.by_measurement.items():
+        yield f"  {name}: {_percent(before_)} -> {_percent(after_)}"
+    yield from found.told
+    if found.changed > len(found.told):
+        yield f"{found.changed - len(found.told)} more are not shown"
+
+
+def tried_json(found: Tried) -> str:
+    """The same for a program; shares are parts of 1."""
+    plain = {
+        "records": found.records,
+        "left": found.left,
+        "changed": found.changed,
+        "outcomes": [{"before": b, "after": a, "records": count} for (b, a), count in sorted(found.outcomes.items())],
+        "verdicts": [
+            {"measurement": name, "before": b, "after": a, "records": count}
+            for (name, b, a), count in sorted(found.verdicts.items())
+        ],
+        "first_pass": {"units": found.before.judged, "before": found.before.share, "after": found.after.share},
+        "by_measurement": {
+            name: {"before": before.share, "after": after.share}
+            for name, (before, after) in found.by_measurement.items()
+        },
+        "examples": found.told,
+    }
+    return json.dumps(plain, indent=2, ensure_ascii=False)
+
+
+def verified_lines(found: Verified) -> Iterator[str]:
+    """Whether every stored verdict is what judge() says today."""
+    yield f"{found.records} records: {found.equal} equal byte for byte, {found.different} different"
+    if found.not_judged:
+        yield f"{found.not_judged} were not judged by criteria"
+    if found.older_equal or found.older_different:
+        yield (
+            f"by an earlier version of the judge: {found.older_equal} equal, {found.older_different} different, which "
+            "proves nothing: that version may have judged otherwise"
+        )
+    if found.newer:
+        yield f"{found.newer} by a later version of the judge than this program's: not repeated"
+    yield from found.told
+
+
+def _percent(share: Yield) -> str:
+    return "none" if share.share is None else f"{share.share:.1%}"
 
 
 def _state(revision: Revision, of_process: Sequence[Revision], now: datetime) -> str:

@@ -1,7 +1,8 @@
 """The store: what central keeps, behind one interface for SQLite and PostgreSQL."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -9,7 +10,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from central.store import asking, digests, names, permitting, reconciling, reports, schema
+from central.store import asking, digests, names, permitting, reconciling, records, reports, schema
 from central.store.alarms import AlarmRow, acknowledge_alarms, list_alarms, raise_alarms
 from central.store.arrivals import Alarm, Arrival, BirthAnswer, Claim, Counts, IngestResult, Rejected, StationCommit
 from central.store.asking import Asked, Standing
@@ -281,6 +282,19 @@ class Store:
         """A committed record, exactly as it was sent; None when there is none or it is disputed."""
         with self.database.reading() as connection:
             return reports.record(connection, stream_id, seq)
+
+    @contextmanager
+    def records(
+        self, since: datetime, until: datetime, process: str | None = None, station: str | None = None
+    ) -> Iterator[Iterator[ProcessRecord]]:
+        """The records that began between two moments, those of one unit together, read as they are taken."""
+        with self.database.reading() as connection:
+            yield records.stream(connection, since, until, process, station)
+
+    def measured_by_machines(self, since: datetime, until: datetime, process: str) -> dict[tuple[str, str], set[str]]:
+        """Station and machine -> what its records of a process hold."""
+        with self.database.reading() as connection:
+            return records.measured_by_machines(connection, since, until, process)
 
     def bookings(self, stream_ids: Collection[str]) -> list[Booking]:
         """The committed records of these streams, each with the unit and the process its row belongs to."""

@@ -8,9 +8,10 @@ import sqlalchemy as sa
 
 from central.store import Store
 from central.store.tables import processes
+from central.verifying import verify
 from contracts.criteria import Criteria, Criterion
 from contracts.errors import DataError, StoreError
-from tests.support.stores import delivery, record, rows
+from tests.support.stores import MORNING, delivery, record, rows
 
 P03 = "P03_SENSOR_INSPECTION"
 SOON = timedelta(hours=1)
@@ -89,3 +90,23 @@ def test_what_is_measured_at_a_process_is_told_by_its_records(store: Store) -> N
     store.ingest([delivery([(1, stored)])])
     [process] = [one for one in ("P01_LASER_MARKING", P03) if one == stored.process]
     assert store.criteria.measured(process) == {"temperature"}
+
+
+def test_stored_records_are_read_unit_by_unit_and_their_verdicts_proved(store: Store) -> None:
+    again = record(completed_at=MORNING + timedelta(minutes=2))
+    other = record(serial_number="SN-261102-002", completed_at=MORNING + timedelta(minutes=1))
+    store.ingest([delivery([(1, record()), (2, other), (3, again)])])
+    since, until = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+    with store.records(since, until) as found:
+        read = list(found)
+    assert [one.serial_number for one in read] == [again.serial_number, again.serial_number, other.serial_number]
+    assert read[0].completed_at < read[1].completed_at
+    with store.records(since, until) as found:
+        proved = verify(found, {})
+    assert (proved.records, proved.different) == (3, 0)
+    with store.records(since, until, process="P08_PACKAGING_INSPECTION") as found:
+        assert list(found) == []
+    with store.records(since, until, station="P99-X") as found:
+        assert list(found) == []
+    process = read[0].process
+    assert store.measured_by_machines(since, until, process) == {(again.station, again.machine): {"temperature"}}

@@ -164,3 +164,26 @@ async def test_a_second_ingestor_on_sqlite_is_refused(running: Running) -> None:
     assert "several side by side need PostgreSQL" in second.output[-1]
     code, said = await running.type("run", "--instance", "a b")
     assert (code, "--instance" in said) == (2, True)
+
+
+async def test_criteria_are_tried_on_what_is_stored_and_verdicts_are_proved(running: Running, tmp_path: Path) -> None:
+    file = tmp_path / "P03.yaml"
+    file.write_text(
+        "process: P03_SENSOR_INSPECTION\ncriteria:\n  temperature: {nominal: 58, tolerance: 1, unit: degC}\n",
+        encoding="utf-8",
+    )
+    code, said = await running.type("criteria", "try", str(file), "--process", "P03", "--days", "3660")
+    assert code == 0
+    assert f"PASS -> FAIL: {RECORDS}" in said
+    assert f"first-pass yield of {RECORDS} units: 100.0% -> 0.0%" in said
+    assert (await running.json("criteria", "try", str(file), "--days", "3660"))["changed"] == RECORDS
+    code, said = await running.type("criteria", "try", str(file), "--process", "P04")
+    assert (code, "not of P04" in said) == (2, True)
+
+    code, said = await running.type("verify", "--since", "2026-01-01", "--until", "2036-01-01")
+    assert (code, said) == (0, f"{RECORDS} records: {RECORDS} equal byte for byte, 0 different")
+    with running.store.database.writing() as connection:
+        changed = "UPDATE process_data SET record = replace(record, '60.0', '99.0') WHERE seq = 3"
+        connection.execute(sa.text(changed))
+    code, said = await running.type("verify", "--since", "2026-01-01", "--process", "P03", "--until", "2036-01-01")
+    assert (code, "1 different" in said, "99.0 is not in 60 +/- 1 degC" in said) == (1, True, True)
