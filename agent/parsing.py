@@ -74,6 +74,9 @@ def parse(
     if machine.cycle_key is not None and cycle_key_of(machine, reading) is None:
         problems.append(f"the machine's number for this result (point {machine.cycle_key}) cannot be read")
     serial_number = _identity(values, machine.unit.serial_number, _serial_number, "serial number", problems)
+    if serial_number is not None and (refusal := machine.serial_form.refusal(serial_number)) is not None:
+        problems.append(f"serial number (point {machine.unit.serial_number}): {refusal}")
+        serial_number = None
     lot_number = _identity(values, machine.unit.lot_number, _lot_number, "LOT number", problems)
     if lot_number is not None and lot_parts(lot_number) is None:
         problems.append(f"LOT number {lot_number!r} has no such date or number")

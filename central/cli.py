@@ -41,7 +41,9 @@ app = typer.Typer(
     help="Takes the stations' streams into the factory database, exactly once. Settings come from the environment:"
     " DATABASE_URL (sqlite:///neurohub.db), BROKER_URL (mqtt://127.0.0.1:1883), BROKER_CA, BROKER_CERT, BROKER_KEY,"
     " BROKER_USERNAME, BROKER_PASSWORD_FILE, SITE_TIMEZONE (Asia/Seoul), SITE_SHIFTS (D=08:00,N=20:00), DB_ECHO,"
-    " PERMIT_LEASE (by default twice a process's usual time, 10m at least), SERIAL_PATTERN ({lot}-{sequence:04d}).",
+    " PERMIT_LEASE (by default twice a process's usual time, 10m at least), SERIAL_PATTERN ({lot}-{sequence:04d}),"
+    " SERIAL_FORM (a regular expression for the whole of a product's number; any), NO_READ_WORDS (what code readers say"
+    " when they read nothing, with commas between; NOREAD and its kind).",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -100,7 +102,7 @@ async def _run(settings: CentralSettings, instance: str | None) -> None:
     store = store_of(settings)
     try:
         store.check_schema()
-        ingestor = Ingestor(store, settings.broker, instance=instance)
+        ingestor = Ingestor(store, settings.broker, instance=instance, serial_form=settings.serial_form)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ingestor.stop)

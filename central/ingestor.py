@@ -21,9 +21,10 @@ import structlog
 
 from central.publishing import CriteriaPublisher
 from central.store import Alarm, Arrival, BirthAnswer, IngestResult, Seat, StationCommit, Store
-from central.validate import stray, validate, validate_birth
+from central.validate import ANY, stray, validate, validate_birth
 from contracts.envelope import Birth
 from contracts.errors import DataError, LinkError, StoreError
+from contracts.serial_form import SerialForm
 from contracts.topics import StationTopics, all_stations, parse, shared
 from messaging.broker import BrokerAddress
 from messaging.lives import live_again_and_again
@@ -71,10 +72,13 @@ class Ingestor:
     goes, and gives its share to the others.
     """
 
-    def __init__(self, store: Store, address: BrokerAddress, *, instance: str | None = None) -> None:
+    def __init__(
+        self, store: Store, address: BrokerAddress, *, instance: str | None = None, serial_form: SerialForm = ANY
+    ) -> None:
         self._store = store
         self._address = address
         self._instance = instance
+        self._serial_form = serial_form
         self._seat = Seat(store.database, instance)
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
         self._stopping = asyncio.Event()
@@ -183,7 +187,7 @@ class Ingestor:
                 continue
             topics, leaf = found
             if leaf == "records":
-                arrivals.append(validate(message, topics))
+                arrivals.append(validate(message, topics, self._serial_form))
             elif message.payload:  # a state without content is one that was taken back
                 birth = validate_birth(message, topics)
                 if isinstance(birth, Birth):

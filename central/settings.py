@@ -12,6 +12,7 @@ from central.shifts import ShiftCalendar, parse_calendar
 from contracts.base import SerialNumber
 from contracts.duration import parse_duration
 from contracts.errors import SetupError
+from contracts.serial_form import NO_READ, SerialForm
 from messaging.broker import BrokerAddress, parse_broker_url
 
 DEFAULT_DATABASE_URL = "sqlite:///neurohub.db"
@@ -44,6 +45,7 @@ class CentralSettings:
     database_url: str = field(default=DEFAULT_DATABASE_URL, repr=False)
     database_echo: bool = False
     permits: PermitSettings = field(default_factory=PermitSettings)
+    serial_form: SerialForm = field(default_factory=SerialForm)
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> CentralSettings:
@@ -74,6 +76,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> CentralSettin
         database_url=given.get("DATABASE_URL", DEFAULT_DATABASE_URL),
         database_echo=echo in ("true", "1"),
         permits=PermitSettings(_lease(given), _serial_pattern(given)),
+        serial_form=_serial_form(given),
     )
 
 
@@ -108,6 +111,17 @@ def _serial_pattern(given: Mapping[str, str]) -> str:
     if len(made) < 4:
         raise SetupError(f"SERIAL_PATTERN {pattern!r} gives two units one number; it needs {{lot}} and {{sequence}}")
     return pattern
+
+
+def _serial_form(given: Mapping[str, str]) -> SerialForm:
+    form = given.get("SERIAL_FORM") or None
+    if form is not None:
+        try:
+            re.compile(form)
+        except re.error as error:
+            raise SetupError(f"SERIAL_FORM {form!r} is no regular expression: {error}") from error
+    words = given.get("NO_READ_WORDS")
+    return SerialForm(form, NO_READ if words is None else tuple(word for word in words.split(",") if word.strip()))
 
 
 def _path(given: Mapping[str, str], name: str) -> Path | None:

@@ -24,31 +24,38 @@ from contracts.envelope import (
 )
 from contracts.identity import lot_parts
 from contracts.permit import PermitRecord, StationRecord
-from contracts.record import ProcessRecord, canonical, digest, digest_of
+from contracts.record import Part, ProcessRecord, canonical, digest, digest_of
+from contracts.serial_form import SerialForm
 from contracts.topics import StationTopics
 from messaging.session import Message
 
 _stream_id: TypeAdapter[str] = TypeAdapter(StreamId)
 _seq: TypeAdapter[int] = TypeAdapter(Seq)
 
+ANY = SerialForm()
+"""Any number but a word for "nothing read"."""
 
-def validate(message: Message, topics: StationTopics) -> Arrival:
-    """Sort a records message into records and rejects. Never raises: what is wrong is kept, whole, with its reason."""
+
+def validate(message: Message, topics: StationTopics, form: SerialForm = ANY) -> Arrival:
+    """Sort a records message into records and rejects. Never raises: what is wrong is kept, whole, with its reason.
+
+    ``form`` is the form of the site's serial numbers.
+    """
     if len(message.payload) > MAX_MESSAGE_BYTES:
         return _refuse(message, topics, f"{len(message.payload)} bytes, a message is at most {MAX_MESSAGE_BYTES}")
     try:
         whole = RecordsMessage.model_validate_json(message.payload, strict=True)
     except ValidationError:
-        return _piecewise(message, topics)
+        return _piecewise(message, topics, form)
     reason = _foreign(whole, message, topics)
     if reason is not None:
         return _refuse(message, topics, reason)
-    if "v" not in whole.model_fields_set or any(_impossible(item.record, topics) for item in whole.records):
-        return _piecewise(message, topics)
+    if "v" not in whole.model_fields_set or any(_impossible(item.record, topics, form) for item in whole.records):
+        return _piecewise(message, topics, form)
     bodies = [(item.seq, canonical(item.record)) for item in whole.records]
     # What an agent of ours sends is this to the byte, and has no key twice; anything else is read once more.
     if message.payload != encode_records(whole, bodies) and _doubt(message.payload) is not None:
-        return _piecewise(message, topics)
+        return _piecewise(message, topics, form)
     return Arrival(
         whole.stream_id,
         topics.site,
@@ -87,7 +94,7 @@ def _kept_whole(message: Message, topics: StationTopics, reason: str) -> Arrival
     return Arrival(None, topics.site, topics.line, topics.station, (), (rejected,))
 
 
-def _piecewise(message: Message, topics: StationTopics) -> Arrival:
+def _piecewise(message: Message, topics: StationTopics, form: SerialForm) -> Arrival:
     """The slow way, for a message with something wrong in it: header first, then each record by itself."""
     try:
         content = _read(message.payload)
@@ -113,7 +120,7 @@ def _piecewise(message: Message, topics: StationTopics) -> Arrival:
     records: dict[int, tuple[int, StationRecord, str]] = {}
     rejected: list[Rejected] = []
     for item in items:
-        outcome = _one(item, topics)
+        outcome = _one(item, topics, form)
         if isinstance(outcome, tuple):
             seq, record = outcome
             if seq not in records:
@@ -136,7 +143,7 @@ def _piecewise(message: Message, topics: StationTopics) -> Arrival:
     )
 
 
-def _one(item: Any, topics: StationTopics) -> tuple[int, StationRecord] | str:
+def _one(item: Any, topics: StationTopics, serial_form: SerialForm) -> tuple[int, StationRecord] | str:
     """A record of a message, or what is wrong with it."""
     if not isinstance(item, dict) or set(item) != {"seq", "record"}:
         return "a record is an object with seq and record"
@@ -151,7 +158,7 @@ def _one(item: Any, topics: StationTopics) -> tuple[int, StationRecord] | str:
         record = form.model_validate_json(json.dumps(content), strict=True)
     except (ValidationError, ValueError) as error:
         return f"record: {_told(error)}"
-    return _impossible(record, topics) or (seq, record)
+    return _impossible(record, topics, serial_form) or (seq, record)
 
 
 class _Doubtful(dict[str, Any]):
@@ -188,11 +195,14 @@ def _given_twice(content: Any) -> str | None:
     return next((found for found in map(_given_twice, inside) if found is not None), None)
 
 
-def _impossible(record: StationRecord, topics: StationTopics) -> str | None:
+def _impossible(record: StationRecord, topics: StationTopics, form: SerialForm) -> str | None:
     if record.station != topics.station:
         return f"a record of station {record.station} on the topic of {topics.station}"
     if record.lot_number is not None and lot_parts(record.lot_number) is None:
         return f"LOT number {record.lot_number} has no such date or number"
+    if record.serial_number is not None and record.part is Part.PRODUCT:
+        refusal = form.refusal(record.serial_number)
+        return None if refusal is None else f"serial number {refusal}"
     return None
 
 

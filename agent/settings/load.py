@@ -73,6 +73,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StationSettings:
     fields = dict(station)
     fields["state_dir"] = station.state_dir or STATE_ROOT / station.station.id
     fields["warnings"] = (*_missing_files(document, station), *_warnings(document, complete))
+    form = station.serial_numbers.form(station.part_patterns)
+    complete = {name: machine.model_copy(update={"serial_form": form}) for name, machine in complete.items()}
     # Every part was validated above; validating the whole again would take durations for numbers.
     return StationSettings.model_construct(**fields, machines=complete, criteria=criteria)
 

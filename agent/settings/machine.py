@@ -3,10 +3,20 @@
 from collections.abc import Mapping
 from typing import Annotated, Self
 
-from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, StringConstraints, model_validator
+from pydantic import (
+    Field,
+    InstanceOf,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    StringConstraints,
+    model_validator,
+)
 
 from contracts.base import DefectCode
 from contracts.duration import Duration
+from contracts.serial_form import SerialForm
 from drivers.base import ProtocolSettings, Strict
 
 MachineName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
@@ -141,12 +151,13 @@ class MachineSettings(MachineKeys):
 
     ``unit`` names only points that exist. ``measurements`` is never None: the points whose values become
     measurements of their own names (the columns of ``tables`` are not among them). ``counter_modulus`` is the number
-    at which the cycle key wraps to 0; None: it does not wrap, or is no counter.
+    at which the cycle key wraps to 0; None: it does not wrap, or is no counter. ``serial_form`` is the station's.
     """
 
     name: MachineName
     measurements: tuple[PointName, ...]
     protocol_settings: ProtocolSettings
+    serial_form: InstanceOf[SerialForm] = SerialForm()
 
     @property
     def measurement_names(self) -> tuple[str, ...]:

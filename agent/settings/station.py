@@ -18,6 +18,7 @@ from contracts.criteria import CriteriaSet, Criterion
 from contracts.duration import Duration
 from contracts.processes import BY_CODE
 from contracts.record import Part
+from contracts.serial_form import NO_READ, SerialForm
 from documents.explain import UNKNOWN_NAME
 from documents.issues import Issue
 from drivers.base import Strict
@@ -141,6 +142,20 @@ class PartPatterns(Strict):
         return Part.PRODUCT
 
 
+class SerialNumbers(Strict):
+    """What the site's serial numbers look like. What does not is no number, and its record an ERROR."""
+
+    pattern: Annotated[RegularExpression, Field(min_length=1, max_length=500)] | None = None
+    """The whole of a product's number; parts that are no product have patterns of their own (``part_patterns``)."""
+    no_read: tuple[Text, ...] = NO_READ
+    """What code readers say when they read nothing; in place of the usual words. ``[]``: nothing is such a word."""
+
+    def form(self, parts: PartPatterns) -> SerialForm:
+        """As numbers are compared with it."""
+        others = (parts.golden_sample, parts.dry_run, parts.calibration)
+        return SerialForm(self.pattern, self.no_read, tuple(other for other in others if other is not None))
+
+
 class StationKeys(Strict):
     """The keys of a station's file beside its machines and criteria."""
 
@@ -153,6 +168,7 @@ class StationKeys(Strict):
     operator: Text | None = None
     product_model: Text | None = None
     part_patterns: PartPatterns = PartPatterns()
+    serial_numbers: SerialNumbers = SerialNumbers()
 
 
 class StationSettings(StationKeys):

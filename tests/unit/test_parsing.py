@@ -110,6 +110,22 @@ def test_a_number_that_would_have_to_be_mended_is_nobodys(read: RawValue | Point
     assert told in record.problems[0]
 
 
+def test_a_word_for_nothing_read_is_nobodys_number(tmp_path: Path) -> None:
+    _, record = understood("P03-A", "tester", GOOD | {"serial_number": "NOREAD"})
+    assert (record.outcome, record.serial_number) == (Outcome.ERROR, None)
+    assert record.problems[0].endswith("'NOREAD' is what a code reader says when it reads nothing")
+
+
+def test_a_number_that_is_not_of_the_sites_form_is_nobodys(tmp_path: Path) -> None:
+    file = tmp_path / "P03-A.yaml"
+    text = (CONFIG / "P03-A.yaml").read_text(encoding="utf-8")
+    file.write_text(text + "serial_numbers: {pattern: 'SN-[0-9]{6}-[0-9]{3}'}\n", encoding="utf-8")
+    tester = load(file).machines["tester"]
+    for number, known in ((SERIAL, False), ("SN-241118-001", True), ("GOLDEN-1", True)):
+        parsed = parse(tester, reading(GOOD | {"serial_number": number}))
+        assert (parsed.serial_number == number, not parsed.problems) == (known, known)
+
+
 @pytest.mark.parametrize(
     ("read", "number"),
     [

@@ -97,6 +97,7 @@ def test_without_properties_it_is_kept_all_the_same() -> None:
         {"machine_verdict": "FAIL"},
         {"verdicts": []},
         {"criteria_revision": None},
+        {"serial_number": "NOREAD"},
     ],
     ids=str,
 )
