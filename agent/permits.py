@@ -34,9 +34,11 @@ _lot: TypeAdapter[str] = TypeAdapter(LotNumber)
 
 @dataclass(frozen=True)
 class Last:
-    """The machine's last answer, as it stands on disk: repeated for the same request, and its permit for the result."""
+    """The machine's last answer, as it stands on disk. A permit that no result has used yet (``serial_number``) is
+    given again when the same request about the same thing is seen again."""
 
     request: Scalar | None = None
+    about: str | None = None
     values: Mapping[str, Scalar] | None = None
     serial_number: str | None = None
     permit: int | None = None
@@ -59,6 +61,8 @@ class _Unit:
     lot_number: str | None
     asked: str | None = None
     refusal: Refusal | None = None
+    about: str | None = None
+    """What the machine named, before the unit got a number."""
 
 
 class Permits:
@@ -99,11 +103,11 @@ class Permits:
         point = reading.values[self._asking.request.point]
         request = None if isinstance(point.value, list) else point.value
         last = await self._read_last()
-        is_numbered = self._asking.request.on == "change"
-        if is_numbered and request is not None and request == last.request and last.values is not None:
+        unit = self._unit(reading)
+        is_again = self._asking.request.on == "change" and (request, unit.about) == (last.request, last.about)
+        if is_again and last.serial_number is not None and last.values is not None:
             await self._write(last.values)
             return
-        unit = self._unit(reading)
         within_s = deadline - loop.time() - RESERVE * self._asking.limit
         if self._asking.numbers is None:
             await self._answer(event, request, unit, within_s, deadline)
@@ -134,7 +138,7 @@ class Permits:
         decision = await self._decide(unit, within_s)
         record = self._record(event, request, unit, decision)
         values = self._values(request, record)
-        last = Last(request, values, record.serial_number if record.granted else None, record.permit)
+        last = Last(request, unit.about, values, record.serial_number if record.granted else None, record.permit)
         notes = {**decision.notes, self._note: last.as_note()}
         lot = unit.lot_number
         if self._asking.numbers is not None and record.granted and record.serial_number and lot:
@@ -208,7 +212,7 @@ class Permits:
             detail = f"no {'LOT' if wanted == 'lot' else 'serial'} number: {shown}"[:500]
             refusal = Refusal(RefusalCode.REQUEST_NOT_UNDERSTOOD, detail)
             return _Unit(None, None, (texts[wanted] or "")[:200] or None, refusal)
-        return _Unit(texts["serial"], lot)
+        return _Unit(texts["serial"], lot, about=texts[wanted])
 
     def _record(self, event: MachineRequest, request: Scalar | None, unit: _Unit, decision: Decision) -> PermitRecord:
         refusal = decision.refusal

@@ -1,5 +1,6 @@
 """Central's state is a function of the set of records: any order, repetition and interleaving gives the same rows."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,16 @@ from hypothesis import strategies as st
 from central.store import Arrival, Store
 from contracts.envelope import Birth
 from contracts.errors import SetupError
-from contracts.facts import AnyDecision, HoldPlaced, HoldReleased, LotClosed, LotCreated, ReworkAuthorised, UnitScrapped
+from contracts.facts import (
+    AnyDecision,
+    HoldPlaced,
+    HoldReleased,
+    LotClosed,
+    LotCreated,
+    OrderOverridden,
+    ReworkAuthorised,
+    UnitScrapped,
+)
 from contracts.permit import PermitRecord, StationRecord
 from contracts.processes import PROCESSES
 from tests.support.postgres import Cluster
@@ -23,6 +33,8 @@ from tests.support.stores import LOT, MORNING, NewDatabase, delivery, minutes, p
 
 OTHER_LOT = "WF-KR-261102N-001"
 NUMBERED_LOT = "WF-KR-261102D-007"
+HISTORIES = int(os.environ.get("STORE_HISTORIES", "40"))
+"""Random histories of a run; the proof takes 5,000: ``STORE_HISTORIES=5000 pytest -o faulthandler_timeout=36000``."""
 SERIALS = ["SN-001", "SN-002", f"{NUMBERED_LOT}-0003"]
 
 
@@ -76,6 +88,30 @@ contents = st.fixed_dictionaries(
 facts = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 6), contents), min_size=1, max_size=14)
 
 
+def _decision(kind: str, serial: str, minute: int) -> AnyDecision:
+    """What a person decides of a unit, or of its LOT, between the records."""
+    who: dict[str, Any] = {"author": "kim", "decided_at": minutes(minute + 0.5), "reason": "because"}
+    match kind:
+        case "rework":
+            return ReworkAuthorised(serial_number=serial, return_to=PROCESSES[1].code, **who)
+        case "override":
+            return OrderOverridden(serial_number=serial, process=PROCESSES[2].code, **who)
+        case "scrap":
+            return UnitScrapped(serial_number=serial, **who)
+        case "hold":
+            return HoldPlaced(serial_number=serial, hold_id="h", **who)
+        case "release":
+            return HoldReleased(hold_id="h", serial_number=serial, **who)
+        case "hold lot":
+            return HoldPlaced(lot_number=LOT, hold_id="l", **who)
+        case _:
+            return LotClosed(lot_number=LOT, **who)
+
+
+KINDS = ["rework", "rework", "override", "scrap", "hold", "release", "hold lot", "close"]
+people = st.builds(_decision, st.sampled_from(KINDS), st.sampled_from(SERIALS), st.integers(0, 30))
+
+
 def _same_rows(urls: tuple[str, str], given_facts: list[tuple[int, int, dict[str, Any]]], data: st.DataObject) -> None:
     """Also where two contents claim one number, something unreadable lies between, or a station writes in another's
     stream; and whatever stations and administrators say meanwhile."""
@@ -91,12 +127,20 @@ def _same_rows(urls: tuple[str, str], given_facts: list[tuple[int, int, dict[str
         sent.append(delivery([(3, _record(2, given_facts[0][2]))], stream_id=f"{1:032x}", station="P02-A"))
     shuffled = data.draw(st.permutations(sent + sent[: data.draw(st.integers(0, len(sent)))]))
     sizes = data.draw(st.lists(st.integers(1, 5), min_size=len(shuffled), max_size=len(shuffled)))
+    decided = data.draw(st.lists(people, max_size=4), label="decided")
     with opened(urls[0]) as straight, opened(urls[1]) as mixed:
         straight.ingest(sent)
+        for decision in decided:
+            straight.add_decision(decision)
+        waiting = list(decided)
         for batch in _batches(shuffled, sizes):
             mixed.ingest(batch)
+            while waiting and data.draw(st.booleans(), label="decided now"):
+                mixed.add_decision(waiting.pop(0))
             said = data.draw(st.sampled_from(["nothing", "nothing", "birth", "will", "ask", "open"]), label="said")
             _talk(mixed, said, data.draw(st.sampled_from("ab"), label="by"))
+        for decision in waiting:
+            mixed.add_decision(decision)
         assert mixed.canonical_rows() == straight.canonical_rows()
 
 
@@ -124,7 +168,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return path
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=HISTORIES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(given_facts=facts, data=st.data())
 def test_any_order_repetition_and_batching_gives_the_same_rows(
     migrated: Path, given_facts: list[tuple[int, int, dict[str, Any]]], data: st.DataObject
@@ -134,7 +178,7 @@ def test_any_order_repetition_and_batching_gives_the_same_rows(
         _same_rows((f"sqlite:///{paths[0]}", f"sqlite:///{paths[1]}"), given_facts, data)
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=max(HISTORIES // 8, 5), deadline=None, suppress_health_check=list(HealthCheck))
 @given(given_facts=facts, data=st.data())
 def test_any_order_gives_the_same_rows_on_postgresql(
     postgres_cluster: Cluster, given_facts: list[tuple[int, int, dict[str, Any]]], data: st.DataObject
