@@ -147,7 +147,13 @@ def test_a_pass_by_permit_counts_and_is_no_exception(
     passed = record(f"{process}{'L' if reject_label else 'P'}", 99, stream_id="d" * 32, permit=99)
     after = fold((given_facts[0] + [passed], given_facts[1]))
     assert (process in after.passed) is not reject_label
-    new = [exception for exception in after.exceptions if exception not in before.exceptions]
+    # A result of a station whose clock nobody knows may have come after this one, permit or not.
+    doubt = any(one.completed_within_s is None and one.process_number == process for one in given_facts[0])
+    new = [
+        exception
+        for exception in after.exceptions
+        if exception not in before.exceptions and not (doubt and exception.code is ExceptionCode.TWO_STATIONS_AT_ONCE)
+    ]
     assert not [exception for exception in new if exception.open or process not in before.overridden]
     assert after.status is not UnitStatus.FAILED or reject_label
 
