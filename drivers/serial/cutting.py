@@ -173,8 +173,9 @@ class _Marked:
 class _Sized:
     """Frames whose length is known: fixed, or told by a field.
 
-    A place that turns out to be no frame's begin is passed over. With a checksum every later byte may begin one; with
-    a start mark alone the next mark; with neither only what comes after silence.
+    A place that turns out to be no frame's begin is passed over. With a start mark the next mark may begin one; with a
+    strong checksum every later byte; with neither only what comes after silence: of the bytes of any noise one in 256
+    begins what an 8-bit checksum takes for a frame.
     """
 
     def __init__(self, settings: FrameSettings) -> None:
@@ -217,7 +218,8 @@ class _Sized:
         return None
 
     def began_midway(self) -> None:
-        self._is_lost = self._is_lost or self._settings.checksum is None
+        settings = self._settings
+        self._is_lost = self._is_lost or settings.checksum is None or not (settings.start or settings.is_strong)
 
     def _size_at(self, buffer: bytearray, at: int) -> int | None:
         """Bytes of the frame that begins here; 0: none does; None: that cannot be said yet."""
@@ -255,10 +257,11 @@ class _Sized:
         settings = self._settings
         if not self._passed:
             self._problem = problem
-        if settings.checksum is None and (unfinished or not settings.start):
+        is_bare = settings.checksum is None
+        if (is_bare and unfinished) or not (settings.start or settings.is_strong):
             self._passed = len(buffer)
             self._is_lost = True
-            self._is_unfinished = unfinished
+            self._is_unfinished = is_bare and unfinished
             return
         self._passed += 1
         start = settings.start_bytes

@@ -163,7 +163,9 @@ class FrameSettings(Strict):
     idle: Annotated[Duration, Field(ge=0.002, le=60)] | None = None
     """Silence for so long ends a frame. USB adapters themselves make gaps of up to 16 ms."""
     checksum: ChecksumSettings | None = None
-    """A frame whose checksum is wrong is no result."""
+    """A frame whose checksum is wrong is no result. One of 8 bits is not enough to find the begin of a frame: without
+
+    ``start`` what follows a broken frame is not read until the line falls silent."""
     escape: EscapeSettings | None = None
     """Byte stuffing between marks; undone before the checksum is computed."""
     max_length: Annotated[int, Field(ge=1, le=1_048_576)] = 4096
@@ -220,6 +222,16 @@ class FrameSettings(Strict):
     def is_marked(self) -> bool:
         """Whether marks tell frames apart."""
         return self.length is None and self.fixed is None and self.idle is None
+
+    @property
+    def is_strong(self) -> bool:
+        """Whether a checksum of 16 bits or more tells a frame from noise, wherever it seems to begin."""
+        return self.checksum is not None and self.checksum.width > 1
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether a checksum of 8 bits is all that tells a frame from noise."""
+        return self.checksum is not None and not (self.is_strong or self.is_marked or self.start)
 
     @property
     def end_mark(self) -> str:

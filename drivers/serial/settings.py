@@ -118,6 +118,12 @@ class SerialSettings(FieldSettings):
                 "a message that is interrupted for longer than this looks like two whole ones; give the machine an end "
                 "mark or a checksum, if it has one"
             )
+        if self.frame.is_weak:
+            found["frame.checksum"] = (
+                "8 bits alone take one noise in 256 for a message (of xor and the sums also zero bytes), and after a "
+                "broken frame nothing is read until the line was silent for frame.timeout; give frame.start or a "
+                "checksum of 16 bits, if the machine has them, and a frame.timeout shorter than its pauses"
+            )
         return found
 
     @model_validator(mode="after")

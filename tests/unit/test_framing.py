@@ -68,6 +68,8 @@ STYLES: Mapping[str, Style] = {
     "fixed-sum": Style(
         settings(start="\xa5", fixed=12, checksum={"type": "sum8"}), st.binary(min_size=10, max_size=10)
     ),
+    "length-sum-alone": Style(settings(length={"at": 0, "add": 2}, checksum={"type": "sum8"}), _with_room(1)),
+    "fixed-xor-alone": Style(settings(fixed=8, checksum={"type": "xor"}), st.binary(min_size=7, max_size=7)),
     "fixed-crc32": Style(
         settings(fixed=16, checksum={"type": "crc32"}), st.binary(min_size=12, max_size=12), strong=True
     ),
@@ -197,6 +199,20 @@ def test_noise_between_frames_makes_no_wrong_message(style: Style, data: st.Data
         assert found == expected
     if not start and not style.strong and style.frame.is_marked:
         assert all(body in expected or body[:1] >= b"\x80" for body in found)
+
+
+@many
+@given(style=styles(lambda style: style.frame.is_weak), noise=st.binary(max_size=60), data=st.data())
+def test_a_weak_checksum_alone_finds_no_begin_of_a_frame_in_noise(
+    style: Style, noise: bytes, data: st.DataObject
+) -> None:
+    """Tried at every byte, it made a result of every eighth noise."""
+    sent = data.draw(st.lists(style.messages, min_size=1, max_size=3))
+    stream = noise + b"".join(frame_of(message, style.frame) for message in sent)
+    framer = Framer(style.frame)
+    kinds = [frame.kind for frame in fed(framer, cut_up(stream, data.draw(st.lists(st.integers(0, 500), max_size=9))))]
+    assert "message" not in itertools.dropwhile(lambda kind: kind == "message", kinds)
+    assert messages(framer.feed(frame_of(sent[0], style.frame))) == [with_length(sent[0], style.frame)]
 
 
 @many

@@ -43,6 +43,22 @@ def test_a_lasting_name_is_no_warning(tmp_path: Path) -> None:
     assert load(file).warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("frame", "is_told"),
+    [
+        ("{fixed: 8, checksum: {type: xor}}", True),
+        ('{fixed: 8, start: "\\x02", checksum: {type: xor}}', False),
+        ("{fixed: 8, checksum: {type: crc16-modbus}}", False),
+        ('{end: "\\r", checksum: {type: sum8}}', False),
+    ],
+)
+def test_a_checksum_that_noise_meets_is_told(frame: str, is_told: bool, tmp_path: Path) -> None:
+    file = tmp_path / "station.yaml"
+    file.write_text(STATION.replace("{idle: 20ms}", frame), encoding="utf-8")
+    told = [issue for issue in map(str, load(file).warnings) if "frame.checksum: warning: 8 bits alone" in issue]
+    assert bool(told) == is_told
+
+
 @pytest.mark.parametrize("port", ["/dev/ttyUSB0", "/dev/ttyACM12"])
 def test_the_lasting_name_of_a_port_that_is_there_is_told(port: str, tmp_path: Path) -> None:
     (tmp_path / "usb-FTDI_A1-if00-port0").symlink_to(port)
