@@ -40,7 +40,7 @@ bench: setup-dev ## measure latency, footprint, CPU, outbox and drain beside a f
 	@tools/system-packages mosquitto postgresql
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-lint: setup-dev ## style, types, who imports whom, published schemas, READMEs
+lint: setup-dev ## style, types, who imports whom, published schemas, tables of keys
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -48,6 +48,7 @@ lint: setup-dev ## style, types, who imports whom, published schemas, READMEs
 	$(BIN)/lint-imports
 	$(BIN)/python -m contracts.schema --check
 	$(BIN)/python -m drivers.reference --check
+	$(BIN)/python -m agent.reference --check
 
 lock: setup-dev ## resolve requirements/*.lock anew (ARGS=--upgrade takes newest releases)
 	@tools/lock $(ARGS)

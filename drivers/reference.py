@@ -22,6 +22,7 @@ from drivers.registry import OURS, protocols
 FOLDER = Path(__file__).parent
 _DURATION = TypeAdapter(Duration).json_schema()["pattern"]
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+_SIZES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 _LIMITS = (
     ("minimum", "at least"),
     ("exclusiveMinimum", "more than"),
@@ -59,8 +60,17 @@ def table(found: Iterable[Key]) -> str:
 
 def current(readme: str, model: type[BaseModel], sample: str) -> str:
     """The README as it should be. Raises ValueError where a marker is missing."""
-    readme = _between(readme, "keys", table(keys(model)))
-    return _between(readme, "sample", f"```yaml\n{sample.rstrip()}\n```")
+    readme = between(readme, "keys", table(keys(model)))
+    return between(readme, "sample", f"```yaml\n{sample.rstrip()}\n```")
+
+
+def between(text: str, name: str, content: str) -> str:
+    """The page with this content between the marks of this name. Raises ValueError where a mark is missing."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    place = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    if len(place.findall(text)) != 1:
+        raise ValueError(f"it needs the lines {begin} and {end} once, where the {name} shall stand")
+    return place.sub(lambda _: f"{begin}\n{content}\n{end}", text)
 
 
 def problems(name: str, model: type[BaseModel], folder: Path) -> list[str]:
@@ -161,6 +171,8 @@ class _Walk:
             return ", but ".join(["as below", *other])
         if any(one.get("pattern") == _DURATION for one in _alternatives(node)) and isinstance(value, int | float):
             return f"`{_duration(float(value))}`"
+        if node.get("format") == "size":
+            return f"`{_size(int(value))}`"
         if value == [] and below:
             return "none"
         return f"`{json.dumps(value, ensure_ascii=False)}`"
@@ -186,6 +198,8 @@ class _Walk:
         if kind == "string":
             if node.get("pattern") == _DURATION:
                 return "duration"
+            if node.get("format") == "size":
+                return "size"
             return f"text of at most {node['maxLength']} characters" if "maxLength" in node else "text"
         if kind in ("integer", "number"):
             word = "whole number" if kind == "integer" else "number"
@@ -212,6 +226,11 @@ def _duration(seconds: float) -> str:
     return f"{seconds * 1000:g}ms"
 
 
+def _size(count: int) -> str:
+    unit, length = next((unit, length) for unit, length in _SIZES if count >= length)
+    return f"{count / length:g}{unit}"
+
+
 def _written(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
@@ -228,14 +247,6 @@ def _merged(found: Iterable[Key]) -> list[Key]:
         kept = merged.setdefault(plain, key)
         merged[plain] = replace(kept, only=tuple(dict.fromkeys((*kept.only, *key.only))))
     return list(merged.values())
-
-
-def _between(text: str, name: str, content: str) -> str:
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    place = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    if len(place.findall(text)) != 1:
-        raise ValueError(f"it needs the lines {begin} and {end} once, where the {name} shall stand")
-    return place.sub(lambda _: f"{begin}\n{content}\n{end}", text)
 
 
 def main(arguments: list[str]) -> int:

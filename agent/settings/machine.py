@@ -29,17 +29,22 @@ SettingScalar = StrictBool | StrictInt | StrictFloat | StrictStr
 
 
 class UnitPoints(Strict):
-    """Which point says what is on the machine. None: nothing does.
+    """Which point says what is on the machine.
 
     ``scanner.code`` is a point of another machine of the station, which reads the unit before its result: a scan. It
     is used once, for the first result after it, and ``within`` says how long before that at most.
     """
 
     serial_number: PointName | None = None
+    """Point that holds the unit's number. None: the point of this name, where the machine has one."""
     lot_number: PointName | None = None
+    """Point that holds the LOT's number. None: the point of this name; without it, the LOT in the unit's number."""
     product_model: PointName | None = None
+    """Point that holds the product. None: the point of this name; without it, the station's ``product_model``."""
     operator: PointName | None = None
+    """Point that holds the operator. None: the point of this name; without it, the station's ``operator``."""
     within: Annotated[Duration, Field(gt=0)] | None = None
+    """How long before the result a scan may be. Only, and always, with points of another machine."""
 
     @model_validator(mode="after")
     def _one_scanner(self) -> Self:
@@ -74,7 +79,9 @@ class PointEquals(Strict):
     """True of a cycle where ``point`` has ``value``."""
 
     point: PointName
+    """Point that says so."""
     value: SettingScalar
+    """Value that means it, as the point has it: 1 is not true."""
 
 
 class MachineVerdictSettings(Strict):
@@ -84,9 +91,13 @@ class MachineVerdictSettings(Strict):
     """
 
     point: PointName
+    """Point that holds the verdict."""
     passed: Annotated[SettingScalar, Field(alias="pass")]
+    """Its value for PASS."""
     failed: Annotated[SettingScalar, Field(alias="fail")]
+    """Its value for FAIL."""
     defect: DefectCode | None = None
+    """Defect of a unit that the machine alone fails, for example ``ASSEMBLY_ERROR``."""
 
     @model_validator(mode="after")
     def _can_be_told_apart(self) -> Self:
@@ -96,24 +107,30 @@ class MachineVerdictSettings(Strict):
 
 
 class ReworkSettings(PointEquals):
-    """How a station's own rework authorisation arrives: ``return_to`` and ``reason`` are points that hold texts."""
+    """How a station's own rework authorisation arrives: in a cycle where ``point`` has ``value``."""
 
     return_to: PointName
+    """Point that holds the process the unit goes back to (``P02_LMA_ASSEMBLY``)."""
     reason: PointName
+    """Point that holds why, as text."""
 
 
 class Companion(Strict):
     """Another machine of the station that works for this unit before the record is made."""
 
     machine: MachineName
+    """Its name in this file. Its measurements stand in the record as ``machine.point``."""
     timeout: Annotated[Duration, Field(gt=0)] = 10.0
+    """How long it may take. After that its measurements are missing, and the record is an ERROR."""
 
 
 class Reconnect(Strict):
-    """Seconds between attempts to open a lost link: from ``initial``, doubling, to ``max``."""
+    """How long between attempts to open a lost link: from ``initial``, doubling, to ``max``."""
 
     initial: Annotated[Duration, Field(gt=0)] = 1.0
+    """The first wait."""
     max: Annotated[Duration, Field(gt=0)] = 30.0
+    """The longest."""
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
@@ -126,6 +143,7 @@ class MachineKeys(Strict):
     """The keys of a machine that do not depend on its protocol, as they are written."""
 
     protocol: str
+    """``opcua``, ``modbus``, ``serial``, ``label``, ``process``, or a plug-in's. It decides about the other keys."""
     unit: UnitPoints = UnitPoints()
     tables: Annotated[
         Mapping[MachineName, Annotated[Mapping[MachineName, PointName], Field(min_length=1)]], Field(default={})
@@ -133,17 +151,24 @@ class MachineKeys(Strict):
     """Table measurement -> column -> the array point that holds it, one value per row."""
     machine_verdict: MachineVerdictSettings | None = None
     cycle_key: PointName | None = None
+    """Point that holds the machine's own number of the result, a counter or text: tells repeats and gaps."""
     counter_modulus: Annotated[int, Field(ge=2)] | None = None
+    """How many values the counter has before it is 0 again. None: as its point's type says (uint16: 65536)."""
     cycle_time: PointName | None = None
+    """Point that holds how long the cycle took; its ``unit`` is ``s``."""
     rework: ReworkSettings | None = None
     reject_label: PointEquals | None = None
+    """When the cycle was a reject label for a failed unit: kept, and no attempt at the unit."""
     aborted: PointEquals | None = None
+    """When the cycle was broken off: the record is ABORTED, whatever was measured."""
     measurements: tuple[PointName, ...] | None = None
+    """Points that become measurements. None: all that have no other use here, in a trigger or an interlock."""
     companions: tuple[Companion, ...] = ()
     reconnect: Reconnect = Reconnect()
     clock_tolerance: Annotated[Duration, Field(gt=0)] = 60.0
     """How far the machine's clock may be from the station's before its times are flagged. They are kept either way."""
     records: bool = True
+    """Whether its results become records. ``false``: it works for another machine (``companions``, ``unit``)."""
 
 
 class MachineSettings(MachineKeys):

@@ -21,6 +21,6 @@ Size = Annotated[
     int,
     Field(ge=0),
     BeforeValidator(parse_size),
-    WithJsonSchema({"type": "string", "pattern": _FORM.pattern}),
+    WithJsonSchema({"type": "string", "pattern": _FORM.pattern, "format": "size"}),
 ]
 """Bytes, written with a unit."""

@@ -56,9 +56,13 @@ class StationIdentity(Strict):
     """Who this station is. Together the names make the topic it writes to."""
 
     id: StationId
+    """The station's name, no other station's of this site: at most 32 letters, digits, ``_`` and ``-``."""
     site: StationId
+    """The factory, of the same form."""
     line: StationId
+    """The line in it, of the same form."""
     process: Annotated[ProcessCode, AfterValidator(_known_process)]
+    """Which process of the route the station does, for example ``P03_SENSOR_INSPECTION``."""
 
 
 class BrokerSettings(Strict):
@@ -67,12 +71,18 @@ class BrokerSettings(Strict):
     url: BrokerUrl | None = None
     """``mqtt://host[:1883]`` or ``mqtts://host[:8883]``."""
     urls: Annotated[tuple[BrokerUrl, ...], Field(max_length=10)] = ()
-    """Several brokers instead of ``url``; the first is tried first."""
+    """Several brokers instead of ``url``, at most 10, the first one first: the next is tried when one is lost, cannot
+    be reached, or central is not heard there for 30 s."""
     ca: AbsolutePath | None = None
+    """File (PEM) of the authority that signs the brokers' certificates. None: the authorities this computer trusts."""
     cert: AbsolutePath | None = None
+    """File (PEM) of the station's own certificate, with ``key``."""
     key: AbsolutePath | None = None
+    """File (PEM) of its private key."""
     username: Text | None = None
+    """Who the station is to a broker that asks for a name."""
     password_file: AbsolutePath | None = None
+    """File that holds the password of ``username``, and nothing else."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -107,9 +117,11 @@ class OutboxSettings(Strict):
     """How much of the disk the station's results may take."""
 
     max_size: Annotated[Size, Field(ge=1_000_000)] = 2_000_000_000
-    """The outbox grows to this at most; settled records go before their time then, results wait with their machines."""
+    """The outbox grows to this at most; settled records go before their time then, results wait with their machines.
+    A month of 3,000 results of 1 kB a day is about 150 MB."""
     reserve: Annotated[Size, Field(ge=100_000)] = 16_000_000
-    """Held back on the disk: when it is full, what is delivered can still be noted."""
+    """Held back on the disk (``outbox.db.reserve``): when it is full, what is delivered can still be noted. At most a
+    quarter of ``max_size``."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -126,8 +138,11 @@ class PartPatterns(Strict):
     """Serial numbers (the whole of them) that are no product: kept, and left out of route, LOT and yield."""
 
     golden_sample: Annotated[RegularExpression, Field(min_length=1)] | None = None
+    """Reference parts, as a regular expression: ``GOLDEN-.*``."""
     dry_run: Annotated[RegularExpression, Field(min_length=1)] | None = None
+    """Cycles that try the machine."""
     calibration: Annotated[RegularExpression, Field(min_length=1)] | None = None
+    """Parts a machine is calibrated with."""
 
     def part(self, serial_number: str | None) -> Part:
         """What a serial number stands for."""
@@ -162,11 +177,16 @@ class StationKeys(Strict):
     station: StationIdentity
     broker: BrokerSettings
     state_dir: AbsolutePath | None = None
+    """Folder for what the station keeps. None: ``/var/lib/neurohub/`` and the station's ``id``."""
     retention: Annotated[Duration, Field(gt=0)] = 30 * 86400.0
+    """How long a record stays on the station after central has committed it."""
     resend_after: Annotated[Duration, Field(gt=0)] = 10.0
+    """Without a word from central, what it lacks is sent again after this; then after twice as long, up to 5 min."""
     outbox: OutboxSettings = OutboxSettings()
     operator: Text | None = None
+    """Who works at the station, for machines that do not say so (``unit.operator``)."""
     product_model: Text | None = None
+    """What the station makes, for machines that do not say so (``unit.product_model``)."""
     part_patterns: PartPatterns = PartPatterns()
     serial_numbers: SerialNumbers = SerialNumbers()
 
