@@ -52,7 +52,7 @@ class MessageSettings(Strict):
     decimal: Literal[".", ","] = "."
     """What stands before the decimals of a number."""
     encoding: Encoding = "utf-8"
-    """How bytes become text: ``utf-8``, ``cp949``, ``latin-1``, ..."""
+    """How bytes become text: ``utf-8``, ``cp949``, ``latin-1``, ...; its plain letters are one byte each."""
     byte_order: ByteOrder = "big"
     """Of numbers in a binary message that say nothing themselves."""
     layout: Layout = ()

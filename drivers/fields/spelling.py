@@ -11,11 +11,13 @@ from contracts.base import RegularExpression
 _COLUMNS = re.compile(r"^(\d{1,5})(?:-(\d{1,5}))?$")
 
 
-def _known_codec(name: str) -> str:
+def _one_byte_letters(name: str) -> str:
     try:
-        codecs.lookup(name)
+        same = "A\0".encode(name) == b"A\0"
     except LookupError:
         raise ValueError(f"{name!r} is no text encoding; usual ones are ascii, utf-8, cp949, latin-1") from None
+    if not same or codecs.lookup(name).name.startswith("utf-16"):
+        raise ValueError(f"{name!r} has no plain letters of one byte; usual ones are ascii, utf-8, cp949, latin-1")
     return name
 
 
@@ -36,8 +38,8 @@ def columns_of(text: str) -> slice:
     return slice(first - 1, last)
 
 
-Encoding = Annotated[str, AfterValidator(_known_codec)]
-"""Name of a text encoding."""
+Encoding = Annotated[str, AfterValidator(_one_byte_letters)]
+"""Name of a text encoding whose plain letters are one byte each: a text ends at its first zero byte."""
 
 Pattern = Annotated[RegularExpression, Field(min_length=1, max_length=2000)]
 """A regular expression of Python."""

@@ -1,6 +1,5 @@
 """What stands in registers, and how it is to be understood."""
 
-import codecs
 import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
@@ -9,6 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from drivers.base import PointSettings
+from drivers.fields.spelling import Encoding
 from drivers.kinds import Kind, Kinds, kinds_of
 from drivers.modbus.addresses import LAST_ADDRESS, Address
 from drivers.template import Template, names_in
@@ -76,16 +76,6 @@ def layout_parts(layout: str) -> list[str]:
     return parts
 
 
-def _one_byte_letters(name: str) -> str:
-    try:
-        same = "A\0".encode(name) == b"A\0"
-    except LookupError:
-        raise ValueError(f"{name!r} is no text encoding; usual ones are ascii, utf-8, cp949, latin-1") from None
-    if not same or codecs.lookup(name).name.startswith("utf-16"):
-        raise ValueError(f"{name!r} has no plain letters of one byte; usual ones are ascii, utf-8, cp949, latin-1")
-    return name
-
-
 def _time_zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -103,7 +93,7 @@ class Register(Address):
     """One bit of an unsigned number (uint16 if ``type`` does not say otherwise), as true or false: 0 is the lowest."""
     length: Annotated[int, Field(ge=1, le=MAX_LENGTH)] | None = None
     """Of a string, in bytes: two in each register."""
-    encoding: Annotated[str, AfterValidator(_one_byte_letters)] = "utf-8"
+    encoding: Encoding = "utf-8"
     """Of a string."""
     padding: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """What fills the rest of a string. By default a zero byte when written; when read a text ends at its first zero

@@ -143,6 +143,10 @@ def test_what_cannot_be_understood_is_a_problem_and_no_value(
         ({"p": {"whole": True}}, {"format": "whole", "separator": ","}, {}, "separator: format whole has none"),
         ({"p": {"field": 1}}, {"format": "fields", "decimal": ","}, {}, "a comma cannot stand in numbers"),
         ({"p": {"whole": True, "unit_point": "u", "unit": "g"}}, {"format": "whole"}, {}, "unknown point u"),
+        ({"p": {"whole": True}}, {"format": "whole", "encoding": "utf-16-be"}, {}, "no plain letters of one byte"),
+        ({"p": {"whole": True}}, {"format": "whole", "encoding": "hex"}, {}, "is no text encoding"),
+        ({"p": {"whole": True}}, {"format": "whole", "encoding": "rot13"}, {}, "is no text encoding"),
+        ({"p": {"whole": True}}, {"format": "whole", "encoding": "klingon"}, {}, "is no text encoding"),
         (
             {"p": {"item": "a"}},
             {"format": "binary", "layout": [{"name": "a", "type": "string", "length": "n"}]},
