@@ -71,11 +71,12 @@ class SubscribedSource:
         while True:
             signal = await self._inbox.first()
             data = signal.content
-            lost = signal.lost or bool(data.StatusCode is not None and data.StatusCode.value & _OVERFLOW == _OVERFLOW)
+            if signal.lost or (data.StatusCode is not None and data.StatusCode.value & _OVERFLOW == _OVERFLOW):
+                self._edges.lost()  # also where this value is of no use itself
             event = None
             if self._subscription.status(data.StatusCode):
                 point = await self._snapshots.of_one(self._settings.point, data)
-                event = self._edges.event(signal.at, point, lost=lost)
+                event = self._edges.event(signal.at, point)
             self._inbox.taken()
             if event is not None:
                 return event

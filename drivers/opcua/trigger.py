@@ -84,20 +84,23 @@ class Edges:
         self._heard = False
         self._last: Scalar | None = None
 
-    def event(self, at: datetime, point: PointValue, *, lost: bool = False) -> MachineEvent | None:
+    def event(self, at: datetime, point: PointValue) -> MachineEvent | None:
         """The signal of this value, None where it is none: the value before, no value, or the way down."""
         value = point.value
         if value is None or isinstance(value, list):
             return None
         first, before = not self._heard, self._last
         self._heard, self._last = True, value
-        self._gap = self._gap or lost
         changed = first or value != before
         if not changed or (self._settings.on == "rising" and (not value or (not first and bool(before)))):
             return None
         gap = self._gap and not first
         self._gap = self._gap and first  # what was there first has no results before it: the next one has
         return MachineEvent(at, key=value, first=first, gap=gap)
+
+    def lost(self) -> None:
+        """Values before the next one are lost, or may be: the next signal bears the gap, however late it comes."""
+        self._gap = True
 
     def lowered(self) -> None:
         """The flag was seen off, by somebody else."""

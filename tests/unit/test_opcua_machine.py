@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,9 +15,11 @@ from structlog.testing import capture_logs
 from contracts.errors import LinkError, SetupError
 from drivers.base import Fault, RawValue
 from drivers.handshake import HandshakeError
+from drivers.opcua.changes import SubscribedSource
 from drivers.opcua.driver import OpcUaDriver
 from drivers.opcua.events import ResultEvent
 from drivers.opcua.simulator import OpcUaSimulator
+from drivers.opcua.trigger import Signal
 from tests.support.opcua import changed, opened, simulated, take, values
 
 HERE = {"url": "opc.tcp://127.0.0.1/", "timeout": "2s"}
@@ -260,6 +263,26 @@ async def test_a_deadband_and_a_status_that_is_bad_signal_nothing() -> None:
         await asyncio.wait({waiting}, timeout=0.1)
         assert not waiting.done()
         waiting.cancel()
+
+
+async def test_a_loss_told_with_a_value_of_no_use_is_a_gap_before_the_next_result() -> None:
+    """A queue runs over, or a message is missing, and what comes with the news has a bad status or no value."""
+    useless = [
+        Signal(datetime.now(UTC), ua.DataValue(StatusCode=ua.StatusCode(ua.StatusCodes.BadSensorFailure)), lost=True),
+        Signal(datetime.now(UTC), ua.DataValue(StatusCode=ua.StatusCode(ua.UInt32(0x808C0480)))),
+        Signal(datetime.now(UTC), ua.DataValue(StatusCode=ua.StatusCode(ua.UInt32(0x00000480)))),
+    ]
+    async with simulated(PLAIN) as (simulator, here), opened(here) as driver:
+        assert (await driver.next_event()).first
+        source = driver._source
+        assert isinstance(source, SubscribedSource)
+        for number, signal in enumerate(useless, start=1):
+            source._inbox.put(signal)
+            await simulator.present({"n": 10 * number})
+            event = await driver.next_event()
+            assert (event.key, event.gap) == (10 * number, True)
+            await simulator.present({"n": 10 * number + 1})
+            assert not (await driver.next_event()).gap, "told once"
 
 
 @pytest.mark.parametrize("trigger", [{"sampling": "10ms"}, {"poll": "10ms"}], ids=["subscribed", "polled"])
