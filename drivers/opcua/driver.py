@@ -25,8 +25,8 @@ from drivers.opcua.trigger import Inbox, Signal, Source
 class OpcUaDriver:
     """Implements Driver, Acknowledging, Permitting and Trusting.
 
-    A snapshot is consistent when the trigger's value is the same after everything else was read. That holds for a
-    machine that sets its trigger last.
+    A snapshot is consistent when the trigger's value is the same before and after everything else was read. That holds
+    for a machine that sets its trigger last.
     """
 
     def __init__(self, machine: str, settings: OpcUaSettings) -> None:

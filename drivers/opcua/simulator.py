@@ -265,14 +265,22 @@ class OpcUaSimulator:
             self._late = False
             await asyncio.sleep(self._settings.connect.timeout * 1.5)
         if self._tearing == "armed" and len(event.request_params.NodesToRead) > 1:
-            self._tearing = "torn"
-            old = list(self._previous.items())
-            await self._show(self._in_nodes(dict(old[: (len(old) + 1) // 2])))
+            # The first part of a Read that is split is of the result before, what comes after it of this one. The
+            # trigger's node tells, whichever part it is in: as with a real machine it is set last.
+            self._tearing = "begun"
+            await self._show(self._in_nodes(self._previous))
 
-    async def _has_read(self, _event: Callback, _service: CallbackService) -> None:
-        if self._tearing == "torn":
+    async def _has_read(self, event: Callback, _service: CallbackService) -> None:
+        if self._tearing not in ("begun", "half") or not isinstance(event, ServerItemCallback) or not event.is_external:
+            return
+        witness, shown = self._settings.trigger.point, self._in_nodes(self._shown)
+        if self._tearing == "begun":
+            self._tearing = "half"
+            await self._show({name: value for name, value in shown.items() if name != witness})
+        asked = [one.NodeId for one in event.request_params.NodesToRead]
+        if witness is None or self._running_space().nodes[witness].node.nodeid in asked:
             self._tearing = None
-            await self._show(self._in_nodes(self._shown))
+            await self._show(shown)
 
     async def _written(self, _event: Callback, _service: CallbackService) -> None:
         self._happened.set()

@@ -1,4 +1,4 @@
-"""One consistent snapshot of a machine's nodes: one Read for all of them, and a look whether the result is the same."""
+"""One consistent snapshot of a machine's nodes: a Read of all, between two looks whether it is the same result."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,7 +27,9 @@ log = structlog.get_logger()
 class Snapshots:
     """Reads the points of one machine. Points of one node share its value; a node that is not there is told by name.
 
-    ``witness`` is the point that the machine sets last in a result: a snapshot during which it changed is torn.
+    ``witness`` is the point that the machine sets last in a result: a snapshot during which it changed is torn. It is
+    looked at in Reads of its own, before and after: a server takes the nodes of one Read in any order, at one moment or
+    not (OPC 10000-4, 5.11.2), and has a Read of many nodes split.
     """
 
     def __init__(
@@ -39,9 +41,7 @@ class Snapshots:
         self._nodes = located.nodes
         self._missing = located.missing
         self._witness = witness
-        # The witness last: where a Read has to be split, what came before it is compared too.
-        ordered = sorted(located.nodes.items(), key=lambda item: item[0] == witness)
-        self._order = list(dict.fromkeys(node_id for name, node_id in ordered if name in points))
+        self._order = list(dict.fromkeys(node_id for name, node_id in located.nodes.items() if name in points))
         self._types = TypeBook(link)
         self._enumerations: dict[str, tuple[ua.NodeId, Mapping[int, str]]] = {}
         """Of points that are told by a name: the node's data type, and the names of its numbers."""
@@ -64,11 +64,13 @@ class Snapshots:
         if self._witness is None:
             return await self._points_of(self._order, await self._link.values(self._order))
         witness = self._nodes[self._witness]
+        (before,) = await self._link.values([witness])
         for _ in range(TORN_READS):
             answers = await self._link.values(self._order)
             (after,) = await self._link.values([witness])
-            if _same(answers[self._order.index(witness)], after):
+            if _same(before, answers[self._order.index(witness)]) and _same(before, after):
                 return await self._points_of(self._order, answers)
+            before = after
         raise LinkError(
             f"machine {self._machine}: point {self._witness} changed {TORN_READS} times while one result was read; the "
             "machine has to hold a result until it is read (see acknowledge)"

@@ -213,7 +213,7 @@ async def test_what_the_machine_lacks_is_told_when_it_is_opened() -> None:
 
 
 async def test_a_read_is_split_at_the_servers_limit_said_or_learnt() -> None:
-    """And what came before the last part is compared with the trigger as it is afterwards."""
+    """And the trigger is looked at before the first part and after the last."""
     many = {f"points.p{number}": {"node_id": f"ns=2;s=p{number}", "type": "int32"} for number in range(10)}
     keys = changed(PLAIN, many)
     asked: list[int] = []
@@ -232,7 +232,7 @@ async def test_a_read_is_split_at_the_servers_limit_said_or_learnt() -> None:
         server.subscribe_server_callback(CallbackType.PreRead, reading)
         made: dict[str, RawValue | None] = {"n": 1, "force": 0.5, **{f"p{number}": number for number in range(10)}}
         await simulator.present(made)
-        for said, refused_above, parts in ((5, 10_000, [5, 5, 2, 1]), (0, 4, [12, 6, 3, 3, 3, 3, 1])):
+        for said, refused_above, parts in ((5, 10_000, [1, 5, 5, 2, 1]), (0, 4, [12, 6, 3, 3, 3, 3])):
             refuse_more_than = refused_above
             await server.get_node(limit).write_value(said, ua.VariantType.UInt32)
             async with opened(here) as driver:
@@ -243,10 +243,49 @@ async def test_a_read_is_split_at_the_servers_limit_said_or_learnt() -> None:
                     assert asked == parts
                 else:  # learnt by the first snapshot, when the link was opened
                     start = len(asked) - asked[::-1].index(12) - 1
-                    assert asked[start : start + len(parts) - 1] == parts[:-1]
+                    assert asked[start : start + len(parts)] == parts
                     asked.clear()
                     assert values(await driver.read(event)) == made
-                    assert asked == [3, 3, 3, 3, 1]
+                    assert asked == [1, 3, 3, 3, 3, 1]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3, 4])
+async def test_a_result_that_changes_between_the_parts_of_a_read_is_read_again(place: int) -> None:
+    """Wherever the trigger stands among the points, and before or after which part the machine makes the next one."""
+    names = ["a", "b", "c", "d"]
+    names.insert(place, "n")
+    points = {name: {"node_id": f"ns=2;s={name}", "type": "uint32"} for name in names}
+    async with simulated(changed(PLAIN, {"points": points})) as (simulator, keys), opened(keys) as driver:
+        server = simulator._server
+        assert server is not None
+        driver._link.read_limit = 2
+        parts = 0
+
+        async def reading(event: Callback, _service: CallbackService) -> None:
+            nonlocal parts
+            if isinstance(event, ServerItemCallback) and event.is_external:
+                parts += 1
+                if parts == changes_at:
+                    await simulator.present(dict.fromkeys(sorted(names), number + 1))  # n, the trigger, last
+
+        server.iserver.callback_service.addListener(CallbackType.PreRead, reading, 1)  # beside the simulator's own
+        number = 1
+        for changes_at in range(1, 6):  # one look, three parts, one look
+            await simulator.present(dict.fromkeys(sorted(names), number))
+            event = await driver.next_event()
+            while event.key != number:
+                event = await driver.next_event()
+            parts = 0
+            found = set(values(await driver.read(event)).values())
+            assert found == {number + 1}, f"changed before part {changes_at}"
+            number += 2
+            await simulator.misbehave(Fault.TEAR)
+            await simulator.present(dict.fromkeys(sorted(names), number))
+            event = await driver.next_event()
+            while event.key != number:
+                event = await driver.next_event()
+            assert set(values(await driver.read(event)).values()) == {number}
+            number += 1
 
 
 # -- signals ----------------------------------------------------------------------------------------------------------
