@@ -235,6 +235,8 @@ class Session:
         sock = cast(socket.socket | None, self._client.socket())
         if sock is None:
             raise LinkError(f"broker {self._address} closed the connection")
+        # A short packet behind one that is not acknowledged yet would wait for that (RFC 896), 40 ms on Linux.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = sock
 
         def register_write(_client: paho.Client, _userdata: Any, sock: Any) -> None:
