@@ -40,8 +40,8 @@ def salvage(
 
     The station must be stopped meanwhile. Each record keeps the number it has, so central takes it once, whether it
     had it or not; what was not delivered is delivered when the station runs again. Doing it twice changes nothing.
-    FILE is kept; when all of it that can be read is in the outbox it is renamed. Exit code 0 when nothing is
-    missing, 1 when something could not be read or brought.
+    FILE is kept; when nothing of it is missing it is renamed, and the station says no more that it waits. Exit code 0
+    when nothing is missing, 1 when something could not be read or brought.
 
     Example: neurohub-agent outbox salvage /var/lib/neurohub/P03-A/outbox.db.damaged-20261123T031500.000000Z
     """
@@ -72,6 +72,8 @@ def _told(found: "Found") -> list[str]:
     waiting = sum(one.unsettled for one in found.streams)
     if waiting:
         lines.append(f"{waiting} records were not delivered yet: they are when the station is started again")
+    if not found.is_complete:
+        lines.append("not all of it is back: the station goes on saying so until the file is moved out of its folder")
     return [*lines, f"the damaged file is kept: {found.kept_as}"]
 
 

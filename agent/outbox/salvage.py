@@ -5,20 +5,21 @@ A record keeps stream and number: central knows it as the same fact, should it h
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from agent.outbox.file import ASIDE, OutboxFile
 from agent.outbox.pages import TableRow, rows
 from agent.outbox.streams import checksum, now, row_of
 from contracts.envelope import Range, ranges_of
 from contracts.errors import SetupError
-from contracts.record import ProcessRecord
+from contracts.permit import StationRecord
 
 SALVAGED = ".salvaged-"
+_station_record: TypeAdapter[StationRecord] = TypeAdapter(StationRecord)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class StreamFound:
         return self.stream_id is not None and not self.differing
 
 
-@dataclass
+@dataclass(frozen=True)
 class Found:
     """What a salvage brought. ``kept_as`` is where the damaged file is now."""
 
@@ -97,8 +98,9 @@ class Found:
 def salvage(damaged: Path, into: Path, names: Mapping[int, str]) -> Found:
     """Bring every record of ``damaged`` that can be read into the outbox ``into``; doing it again changes nothing.
 
-    ``names`` gives streams a name that the file no longer tells. When all that could be read is in the outbox, the
-    damaged file is renamed (``.salvaged-``), so that the station says no more that it waits.
+    ``names`` gives streams a name that the file no longer tells. When nothing that was in the file is missing from the
+    outbox, the damaged file is renamed (``.salvaged-``), so that the station says no more that it waits. Otherwise it
+    keeps its name, and the station goes on saying so: what is still in it is a person's to give up.
 
     Raises SetupError: no such file, nothing in it, an agent uses the outbox.
     """
@@ -115,7 +117,8 @@ def salvage(damaged: Path, into: Path, names: Mapping[int, str]) -> Found:
             connection.close()
     finally:
         file.close()
-    return Found(found, _renamed(damaged) if all(one.is_brought for one in found) else damaged)
+    outcome = Found(found, damaged)
+    return replace(outcome, kept_as=_renamed(damaged)) if outcome.is_complete else outcome
 
 
 class _Salvage:
@@ -249,7 +252,7 @@ def _stream(row: TableRow) -> tuple[str, int, int] | None:
 
 def _is_record(body: bytes) -> bool:
     try:
-        ProcessRecord.model_validate_json(body)
+        _station_record.validate_json(body)
     except ValidationError:
         return False
     return True

@@ -23,6 +23,7 @@ from agent.outbox.streams import checksum
 from contracts.envelope import Commit, Contents
 from contracts.errors import SetupError
 from tests.support.records import record
+from tests.support.stores import permit
 
 Number = tuple[str, int]
 
@@ -38,7 +39,7 @@ def commit(stream_id: str, up_to: int) -> Commit:
 
 
 async def lived(path: Path, *, in_wal: bool = False) -> None:
-    """An outbox with a past: settled, deleted, sent and moved records, small and large ones."""
+    """An outbox with a past: settled, deleted, sent and moved records, small and large ones, results and permits."""
     box = opened(path)
     try:
         for number in range(1, 61):
@@ -57,6 +58,7 @@ async def lived(path: Path, *, in_wal: bool = False) -> None:
     box = opened(path)
     try:
         for number in range(61, 81):
+            await box.append(permit(request_id=f"{number:032x}"))
             await box.append(record(number, note="y" * (number % 3) * 3000), Cursor("tester", number))
         if in_wal:
             for name in ("outbox.db", "outbox.db-wal"):
@@ -278,6 +280,25 @@ def test_a_stream_whose_name_is_lost_waits_until_it_is_told(
     assert held(tmp_path / "outbox.db") == expected
     waiting = sum(not settled for _, settled in expected.values())
     assert f"{waiting} records were not delivered yet" in second.output
+
+
+def test_a_file_of_which_something_is_missing_goes_on_waiting(
+    whole: tuple[Path, dict[Number, tuple[bytes, bool]]], tmp_path: Path
+) -> None:
+    path, expected = whole
+    aside = tmp_path / "outbox.db.damaged-20261123T031500.000000Z"
+    number = next(number for number, (body, _) in expected.items() if b'"cycle_key":78' in body)
+    aside.write_bytes(path.read_bytes().replace(expected[number][0], b"~" + expected[number][0][1:]))
+    opened(tmp_path / "outbox.db").close()
+    for _ in range(2):
+        result = CliRunner().invoke(app, ["outbox", "salvage", str(aside)])
+        assert result.exit_code == 1
+        assert f"damaged, and not brought: {number[1]}\n" in result.output
+        assert "not all of it is back" in result.output
+        assert aside.exists()
+    assert held(tmp_path / "outbox.db").keys() == expected.keys() - {number}
+    with closing(opened(tmp_path / "outbox.db")) as box:
+        assert aside.name in box.troubles()[0]
 
 
 def test_what_the_outbox_holds_under_the_same_number_stays(
