@@ -3,16 +3,17 @@
 import asyncio
 import itertools
 import json
+import selectors
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import structlog
 
 from agent.settings import MachineSettings, StationSettings
-from contracts.errors import DataError, NeuroHubError
+from contracts.errors import DataError, NeuroHubError, SetupError
 from documents.issues import did_you_mean
 from drivers.base import Asking, Fault, Settable, Simulator
 from drivers.registry import protocols
@@ -141,7 +142,7 @@ async def run_simulation(settings: StationSettings) -> None:
     try:
         overrides: dict[str, str | int] = {}
         for name, machine in machines.items():
-            for key, value in (await machine.simulator.start()).items():
+            for key, value in (await _started(name, machine.simulator)).items():
                 overrides[f"machines.{name}.{key}"] = value
             if hasattr(machine.simulator, "on_printed"):
                 machine.simulator.on_printed = _printed(name)
@@ -160,26 +161,55 @@ async def run_simulation(settings: StationSettings) -> None:
             await machine.simulator.stop()
 
 
+async def _started(name: str, simulator: Simulator) -> Mapping[str, str | int]:
+    """Raises SetupError for a machine that its simulator cannot become: a real one may be all the same."""
+    try:
+        return await simulator.start()
+    except ValueError as error:
+        told = str(error).removeprefix(f"machine {name}: ")
+        raise SetupError(f"machine {name} cannot be simulated: {told}") from error
+
+
 async def _read_lines(machines: Mapping[str, SimulatedMachine]) -> None:
+    async for line in _lines():
+        if not line.strip():
+            continue
+        try:
+            wanted = json.loads(line)
+            machine = machines[wanted["machine"]]
+        except (ValueError, KeyError, TypeError) as error:
+            say({"error": f"a line names one of {', '.join(machines)} and its values: {error}"})
+            continue
+        if "fault" in wanted:
+            await _misbehave(machine, wanted)
+        else:
+            machine.waiting.put_nowait(wanted)
+
+
+async def _lines() -> AsyncIterator[bytes]:
+    """Standard input's lines until it ends, whatever it is."""
+    if not _comes_later():
+        while line := sys.stdin.buffer.readline():
+            yield line
+        return
     reader = asyncio.StreamReader(limit=2**20)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     try:
         while line := await reader.readline():
-            if not line.strip():
-                continue
-            try:
-                wanted = json.loads(line)
-                machine = machines[wanted["machine"]]
-            except (ValueError, KeyError, TypeError) as error:
-                say({"error": f"a line names one of {', '.join(machines)} and its values: {error}"})
-                continue
-            if "fault" in wanted:
-                await _misbehave(machine, wanted)
-            else:
-                machine.waiting.put_nowait(wanted)
+            yield line
     finally:
         transport.close()
+
+
+def _comes_later() -> bool:
+    """Whether standard input has to be waited for: a file and /dev/null have all at once, and cannot be."""
+    with selectors.DefaultSelector() as selector:
+        try:
+            selector.register(sys.stdin, selectors.EVENT_READ)
+        except PermissionError:
+            return False
+    return True
 
 
 async def _misbehave(machine: SimulatedMachine, wanted: Mapping[str, Any]) -> None:

@@ -259,7 +259,12 @@ class Space:
             steps = field_steps(point.field) if point.field is not None else []
             path = [step for step in steps if isinstance(step, str)]
             if not path or path != steps:
-                raise ValueError(f"point {one}: {point.field or 'the whole structure'} cannot be simulated")
+                told = (
+                    f"field {point.field} reaches into a list, which the simulator does not make; name members alone"
+                    if point.field is not None
+                    else "the whole structure beside its members is more than the simulator makes; name a field"
+                )
+                raise ValueError(f"point {one}: {told} (a real machine takes this)")
             paths[one] = (path, KINDS[point.type])
         layouts = Layouts()
         leaves = {one: points[one].array and not is_list for one in points}
@@ -297,9 +302,10 @@ class Space:
         return await parent.add_variable(node_id, qualified, start, datatype=data_type)
 
     async def _add_object(self, address: NodeAddress) -> Node:
-        parent = self.server.nodes.objects if address.browse_path is None else await self._way_to(address)
         node_id, name = self._names(address, "machine")
-        return await self._object_at(parent, node_id, name)
+        if address.browse_path is None:
+            return await self._object_at(self.server.nodes.objects, node_id, name)
+        return await self._child(await self._way_to(address), name)
 
     async def _way_to(self, address: NodeAddress) -> Node:
         """The parent of the last step, made where it is not there yet."""
@@ -308,11 +314,14 @@ class Space:
         if start != ua.NodeId(ua.Int32(ua.ObjectIds.ObjectsFolder)):
             parent = await self._object_at(self.server.nodes.objects, start, ua.QualifiedName("start", ua.UInt16(_OWN)))
         for space, step in browse_names(str(address.browse_path))[:-1]:
-            name = self.namespaces.qualified_name(space, step)
-            children = [(await child.read_browse_name(), child) for child in await parent.get_children()]
-            found = next((child for known, child in children if known == name), None)
-            parent = found or await parent.add_object(ua.NodeId(ua.Int32(0), ua.Int16(_OWN)), name)
+            parent = await self._child(parent, self.namespaces.qualified_name(space, step))
         return parent
+
+    async def _child(self, parent: Node, name: ua.QualifiedName) -> Node:
+        """The child of this name, made where it is not there yet: a way has one of each name."""
+        children = [(await child.read_browse_name(), child) for child in await parent.get_children()]
+        found = next((child for known, child in children if known == name), None)
+        return found or await parent.add_object(ua.NodeId(ua.Int32(0), ua.Int16(_OWN)), name)
 
     async def _object_at(self, parent: Node, node_id: ua.NodeId, name: ua.QualifiedName) -> Node:
         node = self.server.get_node(node_id)

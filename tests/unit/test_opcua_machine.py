@@ -129,6 +129,31 @@ async def test_everything_a_node_can_hold_is_read_and_a_method_acknowledges() ->
             await asyncio.wait_for(held, 10)
 
 
+async def test_a_way_by_names_leads_to_one_object_that_holds_points_and_method() -> None:
+    settings = {
+        **PLAIN,
+        "namespaces": {"m": "urn:maker:tester"},
+        "points": {
+            "n": {"browse_path": "m:Tester/m:Counter", "type": "uint32"},
+            "code": {"browse_path": "m:Tester/m:SerialNumber"},
+        },
+        "acknowledge": {
+            "call": {
+                "object": {"browse_path": "m:Tester"},
+                "method": {"browse_path": "m:Tester/m:Acknowledge"},
+                "arguments": ["{n}"],
+            }
+        },
+    }
+    async with simulated(settings) as (simulator, reached), opened(reached) as driver:
+        assert (await driver.next_event()).first
+        made = asyncio.create_task(acknowledged(simulator, {"n": 1, "code": "A-1"}, 1))
+        _, reading = await take(driver)
+        assert values(reading) == {"n": 1, "code": "A-1"}
+        await driver.acknowledge(reading, 1)
+        await made
+
+
 async def test_a_namespace_may_have_another_index_after_a_restart() -> None:
     """By its URI the node stays the same; the simulator gives its own indexes to what is named by a number."""
     async with simulated(RICH) as (first, keys), opened(keys) as driver:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -66,3 +68,45 @@ async def test_what_cannot_be_made_is_told_and_uses_no_number(
 
     assert told in refused["error"]
     assert (first["cycle_key"], second["cycle_key"]) == (1, 2)
+
+
+def simulated(file: Path, standard_input: Path) -> subprocess.CompletedProcess[str]:
+    """``simulate`` as a person starts it, with this for its standard input."""
+    with standard_input.open("rb") as given:
+        return subprocess.run(
+            [sys.executable, "-m", "agent", "simulate", str(file)],
+            stdin=given,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+def test_standard_input_that_cannot_be_waited_for_is_read_to_its_end(tmp_path: Path) -> None:
+    lines = tmp_path / "lines"
+    lines.write_text('\n{"machine": "testr"}\n', encoding="utf-8")
+    station = Path("config/stations/P03-A.yaml")
+
+    nothing, some = simulated(station, Path("/dev/null")), simulated(station, lines)
+
+    assert [(done.returncode, done.stderr) for done in (nothing, some)] == [(0, ""), (0, "")]
+    assert [len(done.stdout.splitlines()) for done in (nothing, some)] == [1, 2]
+    assert "a line names one of tester" in some.stdout
+
+
+def test_a_machine_that_cannot_be_simulated_is_told_in_a_sentence(tmp_path: Path) -> None:
+    sample = Path("drivers/opcua/sample.yaml").read_text(encoding="utf-8")
+    file = tmp_path / "station.yaml"
+    of_a_list = 'serial_number:  {node_id: "ns=2;s=Steps", field: "Steps[1].Code"}'
+    file.write_text(
+        sample.replace('serial_number:  {node_id: "ns=2;s=Marker.SerialNumber"}', of_a_list), encoding="utf-8"
+    )
+
+    done = simulated(file, Path("/dev/null"))
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        "machine marker cannot be simulated: point serial_number: field Steps[1].Code reaches into a list, which the "
+        "simulator does not make; name members alone (a real machine takes this)\n"
+    )
