@@ -81,6 +81,13 @@ class SubscribedSource:
             if event is not None:
                 return event
 
+    async def has_another(self) -> bool:
+        """See Source.has_another."""
+        point = self._settings.point
+        return self._edges.ahead(
+            [await self._snapshots.of_one(point, signal.content) for signal in self._inbox.waiting]
+        )
+
     def done(self) -> None:
         """What stands in the node stays there."""
 
@@ -140,6 +147,10 @@ class PolledSource:
             event = self._edges.event(datetime.now(UTC), await self._snapshots.of_one(self._settings.point, data))
             if event is not None:
                 return event
+
+    async def has_another(self) -> bool:
+        """Only what stands there is looked at."""
+        return False
 
     def done(self) -> None:
         """The next ready may be on again before it is looked at."""

@@ -25,8 +25,8 @@ from drivers.opcua.trigger import Inbox, Signal, Source
 class OpcUaDriver:
     """Implements Driver, Acknowledging, Permitting and Trusting.
 
-    A snapshot is consistent when the trigger's value is the same before and after everything else was read. That holds
-    for a machine that sets its trigger last.
+    A snapshot is consistent when the trigger's counter (by default the trigger itself) is the same before and after
+    everything else was read. That holds for a machine that sets it last.
     """
 
     def __init__(self, machine: str, settings: OpcUaSettings) -> None:
@@ -35,6 +35,8 @@ class OpcUaDriver:
         self._link = OpcUaLink(machine, settings.connect, self._wake)
         self._is_open = False
         self._was_open = False
+        self._went_on = False
+        """It did not wait for its acknowledgement: results may be lost."""
         self._snapshots: Snapshots | None = None
         self._source: Source | None = None
         self._acknowledgement: Acknowledgement | None = None
@@ -54,8 +56,9 @@ class OpcUaDriver:
         addresses = {name: point.address for name, point in points.items() if point.address is not None}
         here = await located(self._link, namespaces, addresses)
         self._require(here, settings.trigger.point)
+        self._require(here, settings.trigger.witness)
         snapshots = self._snapshots = Snapshots(
-            self._machine, self._link, settings.result_points, here, settings.trigger.point
+            self._machine, self._link, settings.result_points, here, settings.trigger.witness
         )
         self._check_trigger(await snapshots.prepare())
         if settings.acknowledge is not None:
@@ -97,14 +100,36 @@ class OpcUaDriver:
         return Reading(datetime.now(UTC), in_order, event.payload)
 
     async def acknowledge(self, reading: Reading, cycle_key: Scalar | None) -> None:
-        """See Acknowledging. SetupError also where the machine takes no such value."""
+        """See Acknowledging. SetupError also where the machine takes no such value.
+
+        LinkError also where it went on: what stands there now is found when the link is opened anew.
+        """
         if self._settings.acknowledge is None:
             return
-        if self._acknowledgement is None:
+        if self._acknowledgement is None or self._snapshots is None:
             raise LinkError(f"machine {self._machine}: not connected")
+        await self._check_it_waits(self._snapshots, reading)
         await self._acknowledgement.tell(reading, cycle_key)
         if self._source is not None:
             self._source.done()
+
+    async def _check_it_waits(self, snapshots: Snapshots, reading: Reading) -> None:
+        """A handshake's ack says nothing of the result it is for: that has to be the one which stands there."""
+        settings = self._settings
+        if settings.acknowledge is None or settings.acknowledge.four_phase is None:
+            return
+        witness = settings.handshake_witness
+        if witness is not None:
+            went_on = not await snapshots.still_stands(reading)
+        else:
+            went_on = self._source is not None and await self._source.has_another()
+        if went_on:
+            self._went_on = True
+            raise LinkError(
+                f"machine {self._machine} went on before it was acknowledged: point "
+                f"{witness or settings.trigger.point} tells of another result, and nothing was written for it; see "
+                "that the machine waits for ack longer than the station needs"
+            )
 
     async def answer(self, values: Mapping[str, Scalar]) -> None:
         """See Permitting."""
@@ -164,7 +189,8 @@ class OpcUaDriver:
     def _new_source(self, snapshots: Snapshots, here: Located, namespaces: Namespaces) -> Source:
         trigger, silence_s = self._settings.trigger, self._settings.connect.silence
         # A machine that holds its result until it is acknowledged loses none while nobody listens.
-        gap = self._was_open and self._settings.acknowledge is None
+        gap = self._was_open and (self._settings.acknowledge is None or self._went_on)
+        self._went_on = False
         if isinstance(trigger, EventTrigger):
             fields = {name: str(point.event_field) for name, point in self._settings.event_points.items()}
             return EventSource(

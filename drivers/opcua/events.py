@@ -104,6 +104,10 @@ class EventSource:
             payload = json.dumps(told, ensure_ascii=False).encode("utf-8", "backslashreplace")
             return ResultEvent(signal.at, payload=payload, gap=lost, fields=tuple(fields))
 
+    async def has_another(self) -> bool:
+        """Every event is a result of its own; none takes another's place."""
+        return False
+
     def done(self) -> None:
         if self._handed_out:
             self._handed_out = False

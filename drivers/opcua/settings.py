@@ -61,6 +61,15 @@ class DataTrigger(Strict):
     """The same, in percent of the point's range (its EURange)."""
     poll: Annotated[Duration, Field(ge=0.01)] | None = None
     """Ask this often instead of subscribing, for a server that has no subscriptions."""
+    counter: str | None = None
+    """A point that the machine changes with every result, written last: what was read counts only if it did not change
+
+    meanwhile, and a handshake acknowledges only the result it was read with. By default the trigger's point."""
+
+    @property
+    def witness(self) -> str:
+        """The point that has to be the same before and after a snapshot."""
+        return self.counter or self.point
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -88,6 +97,11 @@ class EventTrigger(Strict):
     point: str | None = None
     """A point that the machine sets last in a result, where some points are nodes: they belong together when it stayed
     the same while they were read."""
+
+    @property
+    def witness(self) -> str | None:
+        """See DataTrigger.witness."""
+        return self.point
 
 
 class OpcUaPoint(PointSettings):
@@ -233,8 +247,9 @@ class OpcUaSettings(ProtocolSettings):
     """For machines that ask before they start a unit. The request's point is watched as the trigger's is."""
 
     def referenced_points(self) -> Mapping[str, str]:
-        found = {} if self.trigger.point is None else {"trigger.point": self.trigger.point}
-        return found | points_of(self.interlock)
+        counter = self.trigger.counter if isinstance(self.trigger, DataTrigger) else None
+        named = {"trigger.point": self.trigger.point, "trigger.counter": counter}
+        return {key: name for key, name in named.items() if name is not None} | points_of(self.interlock)
 
     @property
     def result_points(self) -> Mapping[str, OpcUaPoint]:
@@ -261,7 +276,18 @@ class OpcUaSettings(ProtocolSettings):
     @property
     def trigger_is_ready(self) -> bool:
         """The trigger's node is the ready signal of the handshake."""
-        point = self.points.get(self.trigger.point or "")
+        return self._is_ready(self.trigger.point)
+
+    @property
+    def handshake_witness(self) -> str | None:
+        """The point that has to be the same before a handshake's ack; None where no point tells results apart."""
+        shaken = None if self.acknowledge is None else self.acknowledge.four_phase
+        trigger = self.trigger
+        is_flag = isinstance(trigger, DataTrigger) and trigger.on == "rising" and trigger.counter is None
+        return None if shaken is None or is_flag or self._is_ready(trigger.witness) else trigger.witness
+
+    def _is_ready(self, name: str | None) -> bool:
+        point = self.points.get(name or "")
         shaken = None if self.acknowledge is None else self.acknowledge.four_phase
         return point is not None and shaken is not None and str(point.address) == str(shaken.ready)
 
@@ -287,6 +313,9 @@ class OpcUaSettings(ProtocolSettings):
             raise ValueError("trigger.point: a list cannot be a trigger")
         if point is not None and point.event_field is not None:
             raise ValueError("trigger.point: a field of the event is no node that can be watched")
+        counter = None if self.trigger.witness is None else self.points.get(self.trigger.witness)
+        if counter is not None and counter.array:
+            raise ValueError("trigger.counter: a list cannot be a counter")
         if isinstance(self.trigger, DataTrigger) and self.event_points:
             name = next(iter(self.event_points))
             raise ValueError(f"points.{name}.event_field: only a trigger on: event has fields")
@@ -301,7 +330,7 @@ class OpcUaSettings(ProtocolSettings):
         if self.interlock is None:
             return
         asks = self.interlock.request.point
-        if asks == self.trigger.point:
+        if asks in (self.trigger.point, self.trigger.witness):
             raise ValueError("interlock.request.point: the trigger tells of results; a request has a point of its own")
         for key, name in points_of(self.interlock).items():
             point = self.points.get(name)

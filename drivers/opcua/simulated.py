@@ -172,9 +172,10 @@ class Space:
             await self._object_at(self.server.nodes.objects, source, ua.QualifiedName("machine", ua.UInt16(_OWN)))
 
     async def show(self, values: Mapping[str, RawValue | None], moment: datetime) -> None:
-        """Put these values into the nodes, the trigger's last."""
+        """Put these values into the nodes, the counter's and the trigger's last."""
         changed: dict[int, SimulatedNode] = {}
-        for name in sorted(values, key=lambda name: name == self.settings.trigger.point):
+        last = (self.settings.trigger.witness, self.settings.trigger.point)
+        for name in sorted(values, key=lambda name: last.index(name) if name in last else -1):
             node = self.nodes[name]
             node.values[name] = values[name]
             changed.pop(id(node), None)

@@ -273,7 +273,7 @@ class OpcUaSimulator:
     async def _has_read(self, event: Callback, _service: CallbackService) -> None:
         if self._tearing not in ("begun", "half") or not isinstance(event, ServerItemCallback) or not event.is_external:
             return
-        witness, shown = self._settings.trigger.point, self._in_nodes(self._shown)
+        witness, shown = self._settings.trigger.witness, self._in_nodes(self._shown)
         if self._tearing == "begun":
             self._tearing = "half"
             await self._show({name: value for name, value in shown.items() if name != witness})

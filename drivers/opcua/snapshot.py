@@ -8,7 +8,7 @@ from asyncua import ua
 
 from contracts.errors import LinkError
 from contracts.measurement import Quality
-from drivers.base import PointValue
+from drivers.base import PointValue, Reading
 from drivers.opcua.link import OpcUaLink
 from drivers.opcua.nodes import Located
 from drivers.opcua.settings import OpcUaPoint
@@ -75,6 +75,13 @@ class Snapshots:
             f"machine {self._machine}: point {self._witness} changed {TORN_READS} times while one result was read; the "
             "machine has to hold a result until it is read (see acknowledge)"
         )
+
+    async def still_stands(self, reading: Reading) -> bool:
+        """Whether the witness has the value it was read with. Raises LinkError."""
+        assert self._witness is not None
+        (now,) = await self._link.values([self._nodes[self._witness]])
+        point = await self.of_one(self._witness, now)
+        return point.value is not None and point.value == reading.values[self._witness].value
 
     async def of_one(self, name: str, answer: ua.DataValue) -> PointValue:
         """A value of one point that came another way. Raises LinkError."""

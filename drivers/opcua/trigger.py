@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
@@ -23,6 +23,9 @@ class Source(Protocol):
 
     async def next_event(self) -> MachineEvent:
         """The next signal. May be cancelled without losing one. Raises LinkError."""
+
+    async def has_another(self) -> bool:
+        """Whether a further signal is known of already. Raises LinkError."""
 
     def done(self) -> None:
         """The last event is done with: it need not be told again after the link was lost."""
@@ -70,6 +73,11 @@ class Inbox(Generic[T]):
             await self._news.wait()
         return self._waiting[0]
 
+    @property
+    def waiting(self) -> Sequence[T]:
+        """What came and was not taken yet, the oldest first."""
+        return tuple(self._waiting)
+
     def taken(self) -> None:
         """The oldest is done with."""
         self._waiting.popleft()
@@ -97,6 +105,17 @@ class Edges:
         gap = self._gap and not first
         self._gap = self._gap and first  # what was there first has no results before it: the next one has
         return MachineEvent(at, key=value, first=first, gap=gap)
+
+    def ahead(self, points: Sequence[PointValue]) -> bool:
+        """Whether there is a signal among these values, that come next."""
+        before = self._last
+        for value in (point.value for point in points):
+            if value is None or isinstance(value, list):
+                continue
+            if value != before and (self._settings.on == "change" or (value and not before)):
+                return True
+            before = value
+        return False
 
     def lost(self) -> None:
         """Values before the next one are lost, or may be: the next signal bears the gap, however late it comes."""

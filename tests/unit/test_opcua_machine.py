@@ -369,6 +369,42 @@ async def test_four_phases_are_gone_through_for_every_result(trigger: dict[str, 
         assert await listening == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("keys", [{"sampling": "10ms"}, {"poll": "10ms"}], ids=["subscribed", "polled"])
+async def test_a_machine_that_went_on_is_not_acknowledged_but_read_anew(keys: dict[str, str]) -> None:
+    """It gave up waiting and shows its next result: an ack now would be for that one, before it is kept."""
+    trigger = {"point": "ready", "on": "rising", "counter": "n", **keys}
+    async with simulated(changed(FOUR_PHASE, {"trigger": trigger})) as (simulator, here), opened(here) as driver:
+        held = asyncio.create_task(simulator.cycle({"n": 1}, 1))
+        _, reading = await take(driver)
+        await simulator.present({"n": 2})
+        with pytest.raises(LinkError, match="marker went on before it was acknowledged: point n tells of another"):
+            await driver.acknowledge(reading, 1)
+        assert simulator._value_of("acknowledge.four_phase.ack") is False
+        assert not held.done()
+        await driver.close()
+        await driver.open()
+        event, reading = await take(driver)
+        assert (event.first, reading.values["n"].value) == (True, 2)
+        await driver.acknowledge(reading, 2)
+        await asyncio.wait_for(held, 10)
+
+
+async def test_a_ready_that_came_again_is_not_acknowledged() -> None:
+    """No counter tells the results apart, but the server has told that ready was off meanwhile."""
+    async with simulated(FOUR_PHASE) as (simulator, here), opened(here) as driver:
+        await simulator.present({"ready": True, "n": 1})
+        _, reading = await take(driver)
+        source = driver._source
+        assert isinstance(source, SubscribedSource)
+        for ready in (False, True):
+            await simulator.present({"ready": ready, "n": 2})
+        while len(source._inbox.waiting) < 2:
+            await asyncio.sleep(0.01)
+        with pytest.raises(LinkError, match="went on before it was acknowledged: point ready tells of another"):
+            await driver.acknowledge(reading, 1)
+        assert simulator._value_of("acknowledge.four_phase.ack") is False
+
+
 async def test_a_step_of_the_handshake_that_takes_too_long_names_its_signal_and_takes_ack_back() -> None:
     async with simulated(FOUR_PHASE) as (simulator, keys), opened(keys) as driver:
         place = "acknowledge.four_phase"
