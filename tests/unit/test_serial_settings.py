@@ -8,6 +8,8 @@ import pytest
 from ruamel.yaml import YAML
 
 import drivers.serial
+from drivers.fields.messages import Message, values_of
+from drivers.serial.building import frame_of, message_of
 from drivers.serial.settings import SerialSettings
 
 GOOD: dict[str, Any] = {
@@ -86,3 +88,15 @@ def test_the_readmes_blocks_can_be_written_so(block: str) -> None:
         points = {"forces": {"item": "steps.force"}}
         written = {"message": {"format": "binary", **written}, "points": points}
     SerialSettings.model_validate({**GOOD, **written})
+
+
+def test_the_readmes_example_of_a_length_field_reads_what_it_says() -> None:
+    """The field's bytes belong to the message: who forgets them reads a plausible, wrong number."""
+    [block] = re.findall(r"```yaml\n(frame:.*?)```", README, re.DOTALL)
+    settings = SerialSettings.model_validate({"connect": GOOD["connect"], **YAML(typ="safe", pure=True).load(block)})
+    [told] = re.findall(r"`aa ([0-9a-f ]+)`", README)
+    carried = bytes.fromhex(told)
+    frame = frame_of(carried, settings.frame)
+    assert frame[: 1 + len(carried)] == b"\xaa" + carried
+    found = values_of([Message(message_of(frame, settings.frame))], settings)
+    assert {name: point.value for name, point in found.items()} == {"tool": 5, "force": 12345}
