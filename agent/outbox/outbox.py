@@ -293,10 +293,15 @@ class Outbox:
             compared = streams.compare(connection, old.stream, contents)
             streams.settle_these(connection, old.stream, compared.ours)
             more = contents.last < min(commit.highest, old.last_seq) and not compared.others
-            if more or not (anew or compared.others or commit.highest > old.last_seq):
-                self._mark_sent(connection, contents.last if more else commit.highest)
-                return contents.last + 1 if more else None
-            self._writer.numbers = streams.begin_beside(connection, old, commit.highest, compared)
+            if more:
+                # What was never sent must not count as sent before all is told: it may have to move.
+                return contents.last + 1
+            if anew or compared.others or commit.highest > old.last_seq:
+                self._writer.numbers = streams.begin_beside(
+                    connection, old, compared, told=contents.last, known=commit.highest
+                )
+            else:
+                self._mark_sent(connection, commit.highest)
             return None
 
         return await self._run(work)

@@ -90,15 +90,14 @@ def compare(connection: sqlite3.Connection, stream: int, contents: Contents) -> 
     return compared
 
 
-def begin_beside(connection: sqlite3.Connection, old: Numbers, known: int, compared: Compared) -> Numbers:
+def begin_beside(connection: sqlite3.Connection, old: Numbers, compared: Compared, *, told: int, known: int) -> Numbers:
     """Begin a new stream, because another's records stand under numbers of ``old``; central knows it up to ``known``.
 
-    What is at central keeps its numbers, and so does what may be on its way there, into a place that was free. The rest
-    moves into the new stream, numbered from 1.
+    ``compared`` is the last page of what central told, which ends at ``told``: earlier pages had nothing in the place
+    of what is unsettled there. What is at central keeps its numbers, and so does what may be on its way there, into a
+    place that was free. The rest moves into the new stream, numbered from 1.
     """
-    last = max([old.sent, *compared.ours])
-    told = max([0, *compared.ours, *compared.others, *compared.free])
-    keep = {*compared.ours, *(seq for seq in compared.free if seq <= old.sent)}
+    others = set(compared.others)
     waiting = [
         seq
         for (seq,) in connection.execute(
@@ -106,7 +105,7 @@ def begin_beside(connection: sqlite3.Connection, old: Numbers, known: int, compa
             (old.stream,),
         )
         # Once contents differ, all that central knows from there on is the other's.
-        if seq not in keep and (seq > old.sent or seq in compared.others or told < seq <= known)
+        if seq > old.sent or seq in others or told < seq <= known
     ]
     new = begin(connection)
     for number, seq in enumerate(waiting, start=1):
@@ -117,6 +116,9 @@ def begin_beside(connection: sqlite3.Connection, old: Numbers, known: int, compa
             "UPDATE records SET stream = ?, seq = ?, crc = ? WHERE stream = ? AND seq = ?",
             (new.stream, number, checksum(new.stream_id, number, body), old.stream, seq),
         )
+    (last,) = connection.execute(
+        "SELECT max(?, coalesce(max(seq), 0)) FROM records WHERE stream = ?", (old.sent, old.stream)
+    ).fetchone()
     end(connection, Numbers(old.stream, old.stream_id, last, old.sent))
     connection.execute(
         "UPDATE streams SET absent = last_seq - (SELECT count(*) FROM records WHERE stream = streams.id) WHERE id = ?",

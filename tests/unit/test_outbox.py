@@ -167,6 +167,25 @@ async def test_what_central_has_of_ours_is_told_page_by_page(outbox: Outbox) -> 
     assert await cycle_keys(outbox, old) == {}
 
 
+async def test_what_was_never_sent_moves_however_many_pages_are_told_before_it_is_known(outbox: Outbox) -> None:
+    """Left in the old stream it would be settled by its number alone, when the other's record of that number comes."""
+    old = outbox.stream_id
+    for number in range(1, 10):
+        await outbox.append(record(number))
+    await outbox.mark_sent(2)
+    third = digest(record(3))[:16]
+    # The other's 7 to 9 are there, and our 3, which it has too.
+    answer = commit_of(old, 0, (3, 3), (7, 9))
+    assert await outbox.tell_apart(holding(answer, 1, "", "", third), anew=True) == 4
+    assert await outbox.tell_apart(holding(answer, 4, "", "", ""), anew=True) == 7
+    assert (outbox.stream_id, await outbox.sent()) == (old, 2)
+    assert await outbox.tell_apart(holding(answer, 7, OTHER, OTHER, OTHER), anew=True) is None
+    assert await cycle_keys(outbox, old) == {1: 1, 2: 2}, "these may be on their way"
+    assert await cycle_keys(outbox, outbox.stream_id) == {seq: seq + 3 for seq in range(1, 7)}
+    assert (await outbox.state()).earlier == (HeldStream(stream_id=old, last_seq=3, oldest_available=1),)
+    assert await outbox.settle(commit_of(old, 9)) == 2
+
+
 async def test_a_copy_that_delivered_only_what_is_ours_costs_no_new_stream(outbox: Outbox) -> None:
     old = outbox.stream_id
     for number in range(1, 4):

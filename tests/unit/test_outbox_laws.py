@@ -124,9 +124,11 @@ class OutboxLives(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.last_seq) < 4)
     @rule(
-        at_central=st.lists(st.sampled_from(["ours", "another's", "both", "nothing"]), max_size=12), anew=st.booleans()
+        at_central=st.lists(st.sampled_from(["ours", "another's", "both", "nothing"]), max_size=12),
+        anew=st.booleans(),
+        page=st.sampled_from([1, 2, 12]),
     )
-    def tell_apart(self, at_central: list[str], anew: bool) -> None:
+    def tell_apart(self, at_central: list[str], anew: bool, page: int) -> None:
         """Another may write in our stream: what central has of ours is settled, what has its place taken moves on, and
         what may be on its way into a free place keeps its number."""
         old, sent = self.present, self.do(self.outbox.sent())
@@ -137,8 +139,15 @@ class OutboxLives(RuleBasedStateMachine):
         known = max((seq for seq, what in held.items() if what != "nothing"), default=0)
         entries = [self.entry(seq, held[seq]) for seq in range(first, known + 1)]
         commit = self.said(old, {seq for seq, what in held.items() if what != "nothing"})
-        answer = commit.model_copy(update={"contents": Contents(first=first, digests=tuple(entries))})
-        assert self.do(self.outbox.tell_apart(answer, anew=anew)) is None, "all was told"
+        if "another's" in at_central:
+            page = len(at_central)  # a page that differs is the last one
+        asked: int | None = first
+        while asked is not None:
+            told = Contents(first=asked, digests=tuple(entries[asked - first : asked - first + page]))
+            answer = commit.model_copy(update={"contents": told})
+            following = self.do(self.outbox.tell_apart(answer, anew=anew))
+            assert following is None or asked < following <= known, "asked for what there is not"
+            asked = following
 
         ours = [seq for seq in lacking if held.get(seq) in ("ours", "both")]
         taken = [seq for seq in lacking if held.get(seq) == "another's"]
