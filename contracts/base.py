@@ -1,6 +1,5 @@
 """The ground every contract model stands on: frozen, strict about unknown keys, UTC times, finite numbers."""
 
-import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -13,6 +12,8 @@ from pydantic import (
     Field,
     StringConstraints,
 )
+
+from contracts.patterns import compiled
 
 
 class Contract(BaseModel):
@@ -29,10 +30,7 @@ def _to_utc(moment: datetime) -> datetime:
 
 
 def _compiles(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
+    compiled(pattern)
     return pattern
 
 
@@ -47,7 +45,7 @@ MessageVersion = Annotated[Literal[1], BeforeValidator(_whole_number)]
 """The form of a message. Another one is another number."""
 
 RegularExpression = Annotated[str, AfterValidator(_compiles)]
-"""A pattern in Python's own notation."""
+"""A pattern in RE2's notation (contracts/patterns.py)."""
 
 UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 """A moment with a time zone, kept in UTC."""

@@ -1,7 +1,6 @@
 """What a whole station's settings say."""
 
 import json
-import re
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +15,7 @@ from agent.settings.sizes import Size
 from contracts.base import ProcessCode, RegularExpression, StationId
 from contracts.criteria import CriteriaSet, Criterion
 from contracts.duration import Duration
+from contracts.patterns import compiled
 from contracts.processes import BY_CODE
 from contracts.record import Part
 from contracts.serial_form import NO_READ, SerialForm
@@ -152,7 +152,7 @@ class PartPatterns(Strict):
             Part.CALIBRATION: self.calibration,
         }
         for part, pattern in patterns.items():
-            if serial_number is not None and pattern is not None and re.fullmatch(pattern, serial_number):
+            if serial_number is not None and pattern is not None and compiled(pattern).fullmatch(serial_number):
                 return part
         return Part.PRODUCT
 

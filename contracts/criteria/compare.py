@@ -1,6 +1,5 @@
 """One measurement against one criterion. What can be prepared is prepared once for a revision, not for each record."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -12,6 +11,7 @@ from contracts.criteria.rules import Criterion, Table, is_percent
 from contracts.criteria.units import UnitError, conversion, fits
 from contracts.criteria.verdicts import Verdict
 from contracts.measurement import Measurement, Quality, Row, Scalar, Value
+from contracts.patterns import compiled
 
 Found = tuple[Verdict, str | None]
 Measured = Mapping[str, Measurement]
@@ -40,7 +40,7 @@ def check_of(criterion: Criterion) -> Check:
     if criterion.each is not None:
         return _rows(criterion.each)
     if criterion.pattern is not None:
-        return _in_one_unit(criterion, _text(re.compile(criterion.pattern), criterion))
+        return _in_one_unit(criterion, _text(criterion.pattern, criterion))
     if criterion.present is not None:
         return _present(criterion.unit)
     if criterion.same_as is not None:
@@ -175,7 +175,9 @@ def _among(criterion: Criterion, wanted: Sequence[Scalar], compared: Comparison)
     return check
 
 
-def _text(pattern: re.Pattern[str], criterion: Criterion) -> Check:
+def _text(written: str, criterion: Criterion) -> Check:
+    pattern = compiled(written)
+
     def check(measurement: Measurement, _others: Measured) -> Found:
         value = measurement.value
         if not isinstance(value, str):

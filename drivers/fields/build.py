@@ -3,11 +3,11 @@
 import csv
 import io
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from contracts.measurement import Scalar
+from contracts.patterns import compiled
 from drivers.base import RawValue
 from drivers.fields.binary import encoded, size_of
 from drivers.fields.binary_build import written
@@ -90,10 +90,11 @@ def _fixed(texts: Mapping[str, str], _v: _Values, points: Mapping[str, FieldPoin
 
 
 def _regex(texts: Mapping[str, str], _v: _Values, points: Mapping[str, FieldPoint], m: MessageSettings) -> str:
-    match = re.fullmatch(m.pattern or "", m.example or "")
+    pattern = compiled(m.pattern or "")
+    match = pattern.fullmatch(m.example or "")
     if match is None:
         raise ValueError("message.example is needed to send such a message, and has to match message.pattern")
-    spans = sorted((match.span(str(point.group)), texts[name]) for name, point in points.items())
+    spans = sorted((match.span(pattern.groupindex[str(point.group)]), texts[name]) for name, point in points.items())
     return _spliced(match.string, [(span, text) for span, text in spans if span[0] >= 0])
 
 
@@ -147,7 +148,7 @@ def _scalar(value: RawValue | None, point: FieldPoint) -> Scalar:
 
 
 def _replaced(name: str, point: FieldPoint, texts: Mapping[str, str], message: MessageSettings) -> str:
-    pattern = re.compile(str(point.pattern), re.MULTILINE)
+    pattern = compiled(str(point.pattern), lines=True)
     match = pattern.search(message.example or "")
     if match is None:
         raise ValueError(f"point {name}: its pattern is not in message.example")

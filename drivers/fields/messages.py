@@ -1,11 +1,11 @@
 """Messages -> the values of points. Pure: it never raises, whatever the bytes are."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from contracts.errors import DataError
 from contracts.measurement import Scalar
+from contracts.patterns import compiled
 from drivers.base import PointValue
 from drivers.fields.binary import LayoutReader, decoded, size_of
 from drivers.fields.settings import FieldPoint, FieldSettings, MessageSettings
@@ -58,7 +58,7 @@ def kind_of(body: bytes, settings: FieldSettings) -> str | None:
         except DataError as error:
             problem = f"; {error}"
             continue
-        if re.fullmatch(pattern, text.strip()) if whole else re.search(pattern, text):
+        if compiled(pattern).fullmatch(text.strip()) if whole else compiled(pattern).search(text):
             return name
     raise DataError(f"no kind of message matches ({', '.join(settings.kinds)}){problem}")
 

@@ -1,11 +1,11 @@
 """Settings of messages: how one is divided, of which kinds they are, and which part each point is."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Self, cast
 
 from pydantic import AfterValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
+from contracts.patterns import compiled
 from drivers.base import PointSettings, ProtocolSettings, Strict
 from drivers.fields.layout import BINARY_TYPES, BinaryType, ByteOrder, Layout, check_layout, item_names
 from drivers.fields.spelling import Encoding, Pattern, columns_of
@@ -171,7 +171,7 @@ class FieldPoint(PointSettings):
         both = {text.casefold() for text in self.true_text} & {text.casefold() for text in self.false_text}
         if both:
             raise ValueError(f"true_text and false_text both hold {', '.join(sorted(both))}")
-        if self.pattern is not None and re.compile(self.pattern).groups > 1:
+        if self.pattern is not None and compiled(self.pattern).groups > 1:
             raise ValueError("pattern: one value is one group; make the others (?:...)")
         if self.bit is not None and self.mask is not None:
             raise ValueError("bit: give bit or mask")
@@ -291,5 +291,5 @@ def _suits(point: FieldPoint, message: MessageSettings) -> bool:
     if point.address not in _ADDRESS[message.format]:
         return False
     if point.group is not None:
-        return point.group in re.compile(message.pattern or "").groupindex
+        return point.group in compiled(message.pattern or "").groupindex
     return point.item is None or point.item in item_names(message.layout)

@@ -8,6 +8,7 @@ from typing import Any
 
 from contracts.errors import DataError
 from contracts.measurement import Scalar
+from contracts.patterns import compiled
 from drivers.fields.settings import FieldPoint, MessageSettings
 from drivers.fields.spelling import columns_of
 
@@ -44,7 +45,7 @@ class Text:
         return [self._of_path(point.path)]
 
     def _searched(self, pattern: str) -> list[Scalar | list[Scalar]]:
-        found = re.compile(pattern, re.MULTILINE)
+        found = compiled(pattern, lines=True)
         values = [match[found.groups] for match in found.finditer(self._stripped)]
         if not values:
             raise NotThereError(f"nothing matches {pattern!r}")
@@ -106,7 +107,7 @@ class Text:
 
     @cached_property
     def _match(self) -> "re.Match[str] | None":
-        return re.fullmatch(self._message.pattern or "", self._stripped)
+        return compiled(self._message.pattern or "").fullmatch(self._stripped)
 
     @cached_property
     def _json(self) -> Json:

@@ -1,7 +1,6 @@
 """What is said to a machine, and which of its frames is the answer: one exchange after the other, each with its end."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal
 
@@ -9,6 +8,7 @@ import structlog
 
 from contracts.errors import DataError, LinkError
 from contracts.measurement import Scalar
+from contracts.patterns import compiled
 from drivers.fields.messages import kind_of
 from drivers.serial.building import frame_of
 from drivers.serial.framing import Frame
@@ -217,7 +217,7 @@ class Dialogue:
 
     def _holds(self, pattern: str, frames: Sequence[Frame]) -> bool:
         texts = (frame.body.decode(self._settings.encoding, "replace") for frame in frames)
-        return any(re.search(pattern, text) for text in texts)
+        return any(compiled(pattern).search(text) for text in texts)
 
     def filled(self, text: str, known: Mapping[str, Scalar], *, framed: bool) -> bytes:
         """The bytes of a text of the settings. Raises DataError where a name has no value, or it makes no frame."""
