@@ -12,6 +12,7 @@ from central.shifts import ShiftCalendar, parse_calendar
 from contracts.base import SerialNumber
 from contracts.duration import parse_duration
 from contracts.errors import SetupError
+from contracts.patterns import compiled
 from contracts.serial_form import NO_READ, SerialForm
 from messaging.broker import BrokerAddress, parse_broker_url
 
@@ -117,9 +118,9 @@ def _serial_form(given: Mapping[str, str]) -> SerialForm:
     form = given.get("SERIAL_FORM") or None
     if form is not None:
         try:
-            re.compile(form)
-        except re.error as error:
-            raise SetupError(f"SERIAL_FORM {form!r} is no regular expression: {error}") from error
+            compiled(form)
+        except ValueError as error:
+            raise SetupError(f"SERIAL_FORM {form!r} is {error}") from error
     words = given.get("NO_READ_WORDS")
     return SerialForm(form, NO_READ if words is None else tuple(word for word in words.split(",") if word.strip()))
 

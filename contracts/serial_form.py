@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from contracts.patterns import compiled
+
 NO_READ = (
     "NOREAD", "NO READ", "NR", "BR", "BADREAD", "READ ERROR", "READ FAIL", "ERROR", "ERR", "FAIL", "FAILED", "TIMEOUT",
     "NODATA", "NOCODE", "NOMATCH", "NONE", "NULL", "NAN", "N/A", "UNKNOWN", "XXX", "???",
@@ -29,7 +31,7 @@ class SerialForm:
         """Why this can be no unit's number, None where it can. Small and capital letters are one in ``no_read``."""
         if _word(number) in self._words:
             return f"{number!r} is what a code reader says when it reads nothing"
-        if self.pattern is None or any(re.fullmatch(pattern, number) for pattern in (self.pattern, *self.others)):
+        if self.pattern is None or any(compiled(pattern).fullmatch(number) for pattern in (self.pattern, *self.others)):
             return None
         return f"{number!r} is not of the form of the site's numbers, {self.pattern}"
 
