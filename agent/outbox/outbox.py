@@ -75,13 +75,13 @@ class Outbox:
 
     @property
     def last_seq(self) -> int:
-        """The highest seq given in the present stream. Asks nobody: it may be on its way to the disk still."""
-        return self._writer.numbers.last_seq
+        """The highest seq of the present stream that is on the disk. Asks nobody."""
+        return self._writer.committed.last_seq
 
     @property
     def stream_id(self) -> str:
         """The stream in use. Asks nobody."""
-        return self._writer.numbers.stream_id
+        return self._writer.committed.stream_id
 
     def open(self) -> None:
         """Create or open the file, check it, and start the writer.
@@ -271,7 +271,7 @@ class Outbox:
 
     async def mark_sent(self, up_to: int) -> None:
         """Keep, before sending, that records up to here may have been sent. Raises StoreError."""
-        if up_to > self._writer.numbers.sent:
+        if up_to > self._writer.committed.sent:
             await self._run(lambda connection: self._mark_sent(connection, up_to))
 
     async def first_unsettled(self) -> int:

@@ -33,6 +33,7 @@ class _Change:
 
 class Writer:
     """Runs changes in order. ``numbers`` belongs to the transaction: a change replaces it, a failure restores it.
+    ``committed`` is what of it is on the disk: what others than a change may go by.
 
     ``renew`` is called with the connection when the file turns out to be damaged, closes it, and returns another;
     it raises StoreError when it cannot, and is called without a connection for the next change. ``heard`` is called in
@@ -54,11 +55,12 @@ class Writer:
         self._thread = threading.Thread(target=self._write, name="outbox-writer", daemon=True)
         self._connection: sqlite3.Connection | None = None
         self._closing = False
-        self.numbers = Numbers()
+        self.numbers = self.committed = Numbers()
 
     def start(self, connection: sqlite3.Connection, numbers: Numbers) -> None:
         """Begin to work on this file."""
-        self._connection, self.numbers = connection, numbers
+        self._connection = connection
+        self.numbers = self.committed = numbers
         self._thread.start()
 
     def stop(self) -> None:
@@ -120,6 +122,7 @@ class Writer:
                 failure.__cause__ = error
             _answer(group, lambda done, _: done.set_exception(failure), [None])
             return
+        self.committed = self.numbers
         self._room.committed()
         _answer(group, lambda done, result: done.set_result(result), results)
 
@@ -141,7 +144,8 @@ class Writer:
 
     def _renewed(self, error: sqlite3.Error | None) -> sqlite3.Connection:
         damaged, self._connection = self._connection, None
-        self._connection, self.numbers = self._renew(damaged, error)
+        self._connection, numbers = self._renew(damaged, error)
+        self.numbers = self.committed = numbers
         return self._connection
 
 

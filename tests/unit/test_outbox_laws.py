@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -230,6 +231,41 @@ async def test_one_that_cannot_be_kept_takes_no_other_with_it(tmp_path: Path) ->
     with pytest.raises(ZeroDivisionError):
         await box._run(broken(ZeroDivisionError()))
     assert await box.append(record(3)) == 3
+    box.close()
+
+
+async def test_a_number_is_not_told_before_it_is_on_the_disk(tmp_path: Path) -> None:
+    """The uplink would take it for sent, and pass over the record that gets it when the disk has rolled it back."""
+    box = Outbox(tmp_path / "outbox.db")
+    box.open()
+    old = box.stream_id
+    assert await box.append(record(1)) == 1
+    busy, held, inside, told = (threading.Event() for _ in range(4))
+
+    def hold_up(_connection: sqlite3.Connection) -> None:
+        busy.set()
+        assert held.wait(10)
+
+    def refused(_connection: sqlite3.Connection) -> None:
+        inside.set()
+        assert told.wait(10)
+        raise sqlite3.OperationalError("full")
+
+    held_up = asyncio.create_task(box._run(hold_up))
+    assert await asyncio.to_thread(busy.wait, 10)
+    # What comes meanwhile shares one commit.
+    group = [asyncio.create_task(box.append(record(number))) for number in (2, 3)]
+    group_end = asyncio.create_task(box._run(refused))
+    await asyncio.sleep(0)
+    held.set()
+    await held_up
+    assert await asyncio.to_thread(inside.wait, 10)
+    assert (box.last_seq, box.stream_id) == (1, old)
+    told.set()
+    with pytest.raises(StoreError):
+        await group_end
+    assert await asyncio.gather(*group) == [2, 3]
+    assert box.last_seq == 3
     box.close()
 
 
