@@ -50,5 +50,5 @@ def test_central_is_told_by_its_environment() -> None:
     assert (told.pattern, told.refusal("SN-1"), told.refusal("NOREAD") is None) == ("SN-.*", None, False)
     assert told.refusal("nichts") == "'nichts' is what a code reader says when it reads nothing"
     assert load_settings({}).serial_form == SerialForm()
-    with pytest.raises(SetupError, match="is no regular expression"):
+    with pytest.raises(SetupError, match="is not a regular expression"):
         load_settings({"SERIAL_FORM": "SN-["})
