@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
@@ -31,6 +32,7 @@ __all__ = [
     "MachineEvent",
     "MachineRequest",
     "Measuring",
+    "NeededFile",
     "Performing",
     "Permitting",
     "PointValue",
@@ -80,6 +82,14 @@ class SharedLine:
     agreed: Mapping[str, object]
 
 
+@dataclass(frozen=True)
+class NeededFile:
+    """A file, folder or device that the settings name, and what to do where this computer has none of that name."""
+
+    path: Path
+    remedy: str
+
+
 class ProtocolSettings(Strict):
     """What every protocol's settings have in common. Each protocol adds connect, trigger, points, acknowledge."""
 
@@ -107,6 +117,10 @@ class ProtocolSettings(Strict):
     def longest_job_s(self) -> float | None:
         """For a machine that works on request (``Performing``): how long one job may take by these settings."""
         return None
+
+    def needed_files(self) -> Mapping[str, NeededFile]:
+        """Key path -> what has to be on the station's computer there; nothing is looked at here."""
+        return {}
 
     def warnings(self) -> Mapping[str, str]:
         """Key path -> what is allowed there and likely to be regretted, with its remedy."""

@@ -7,6 +7,7 @@ import termios
 from pathlib import Path
 
 from contracts.errors import LinkError, SetupError
+from drivers.base import NeededFile
 
 _BY_ID = Path("/dev/serial/by-id")
 _COUNTED = re.compile(r"^/dev/tty(USB|ACM)\d+$")
@@ -19,6 +20,13 @@ def unstable(port: str, by_id: Path = _BY_ID) -> str | None:
     names = sorted(link for link in by_id.glob("*") if os.path.realpath(link) == port) if by_id.is_dir() else []
     remedy = f"write {names[0]}" if names else f"write its name below {by_id}/ (ls -l {by_id} shows them)"
     return f"{port} is given out in the order the adapters are found: after a restart it may be another one; {remedy}"
+
+
+def needed(port: str) -> NeededFile:
+    """A serial port as a file that this computer has to have."""
+    return NeededFile(
+        Path(port), f"plug the adapter in, or correct the name (ls -l {_BY_ID} shows the ports there are)"
+    )
 
 
 def open_error(error: Exception, machine: str, address: str) -> LinkError | SetupError:

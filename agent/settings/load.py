@@ -94,9 +94,25 @@ def _missing_files(document: Document, station: StationKeys) -> Iterator[Issue]:
 
 def _warnings(document: Document, machines: Mapping[str, MachineSettings]) -> Iterator[Issue]:
     for name, machine in machines.items():
+        for key, needed in machine.protocol_settings.needed_files().items():
+            if _is_missing(needed.path):
+                path = ("machines", name, *key.split("."))
+                message = f"warning: there is no {needed.path} on this computer; {needed.remedy}"
+                yield issue_at(document.place(path), path, message)
         for key, message in machine.protocol_settings.warnings().items():
             path = ("machines", name, *key.split("."))
             yield issue_at(document.place(path), path, f"warning: {message}")
+
+
+def _is_missing(path: Path) -> bool:
+    """Whether it is surely not there: what stands in a folder that this user may not enter may be."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _machines(document: Document, issues: list[Issue]) -> dict[str, _Machine]:

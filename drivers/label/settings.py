@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from contracts.duration import Duration
-from drivers.base import JOB_NAMES, PointSettings, ProtocolSettings, Strict
+from drivers.base import JOB_NAMES, NeededFile, PointSettings, ProtocolSettings, Strict
 from drivers.kinds import Kind, Kinds
 from drivers.label.zpl import misplaced_names
+from drivers.ports import needed
 from drivers.template import Template, names_in
 
 StatusField = Literal[
@@ -132,6 +134,15 @@ class LabelSettings(ProtocolSettings):
     poll: Annotated[Duration, Field(ge=0.1)] = 5.0
     """How often an idle printer is asked how it is."""
     points: Annotated[Mapping[str, LabelPoint], Field(min_length=1)]
+
+    def needed_files(self) -> Mapping[str, NeededFile]:
+        match self.connect:
+            case SerialConnect(port=port):
+                return {"connect.port": needed(port)}
+            case UsbConnect(device=device):
+                remedy = "switch the printer on, or correct the name (ls -l /dev/usb shows the printers there are)"
+                return {"connect.device": NeededFile(Path(device), remedy)}
+        return {}
 
     @property
     def longest_job_s(self) -> float:

@@ -1,13 +1,15 @@
 """How a device is reached. No client library is imported here."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from contracts.duration import Duration
-from drivers.base import SharedLine, Strict
+from drivers.base import NeededFile, SharedLine, Strict
+from drivers.ports import needed
 
 Host = Annotated[str, Field(min_length=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -33,6 +35,10 @@ class _Connect(Strict):
     @abstractmethod
     def line(self) -> SharedLine:
         """What several machines may share, and what they have to agree on then."""
+
+    def needed_files(self) -> Mapping[str, NeededFile]:
+        """See ProtocolSettings.needed_files."""
+        return {}
 
     def __str__(self) -> str:
         return self.line().name
@@ -99,6 +105,10 @@ class TlsConnect(_Network):
         agreed = {"transport", "ca", "cert", "key", "server_name"}
         return SharedLine(f"{self.host}:{self.port}", self.model_dump(include=agreed))
 
+    def needed_files(self) -> Mapping[str, NeededFile]:
+        files = {"ca": self.ca, "cert": self.cert, "key": self.key}
+        return {f"connect.{key}": NeededFile(path, "put it there, or correct the name") for key, path in files.items()}
+
 
 class _SerialPort(_Connect):
     transport: str
@@ -121,6 +131,9 @@ class _SerialPort(_Connect):
     def line(self) -> SharedLine:
         agreed = {"transport", "baudrate", "bytesize", "parity", "stopbits"}
         return SharedLine(self.port, self.model_dump(include=agreed))
+
+    def needed_files(self) -> Mapping[str, NeededFile]:
+        return {"connect.port": needed(self.port)}
 
 
 class RtuConnect(_SerialPort):

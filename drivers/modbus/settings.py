@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from contracts.duration import Duration
-from drivers.base import ProtocolSettings, SharedLine, Strict
+from drivers.base import NeededFile, ProtocolSettings, SharedLine, Strict
 from drivers.handshake import FourPhase
 from drivers.interlock import Interlock, check_flag, check_names, points_of
 from drivers.modbus.connect import (
@@ -174,6 +174,9 @@ class ModbusSettings(ProtocolSettings):
     def result_points(self) -> Mapping[str, ModbusPoint]:
         asks = set(points_of(self.interlock).values())
         return {name: point for name, point in self.points.items() if name not in asks}
+
+    def needed_files(self) -> Mapping[str, NeededFile]:
+        return self.connect.needed_files()
 
     def shared_line(self) -> SharedLine:
         return self.connect.line()

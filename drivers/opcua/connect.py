@@ -1,13 +1,14 @@
 """Settings of the link to a server: where it is, and how both sides prove who they are. No client library here."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from contracts.duration import Duration
-from drivers.base import Strict
+from drivers.base import NeededFile, Strict
 
 _ENDPOINT = re.compile(r"opc\.tcp://[^\s/:@]+(:[0-9]{1,5})?(/\S*)?")
 
@@ -75,3 +76,15 @@ class Connect(Strict):
         if self.user is not None and self.security is None:
             raise ValueError("user: is not shown over an insecure link; add security")
         return self
+
+    def needed_files(self) -> Mapping[str, NeededFile]:
+        """See ProtocolSettings.needed_files."""
+        found: dict[str, NeededFile] = {}
+        for place, holder in (("security", self.security), ("user", self.user)):
+            for key in ("certificate", "key", "key_password_file", "password_file", "trusted"):
+                path = getattr(holder, key, None)
+                made = place == "security" and key in ("certificate", "key", "trusted")
+                remedy = "neurohub-agent trust makes it" if made else "put it there, or correct the name"
+                if path is not None:
+                    found[f"connect.{place}.{key}"] = NeededFile(path, remedy)
+        return found

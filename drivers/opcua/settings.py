@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from contracts.duration import Duration
-from drivers.base import PointSettings, ProtocolSettings, Strict
+from drivers.base import NeededFile, PointSettings, ProtocolSettings, Strict
 from drivers.handshake import FourPhase
 from drivers.interlock import Interlock, check_flag, check_names, points_of
 from drivers.kinds import UNKNOWN, Kind, Kinds
@@ -245,6 +245,9 @@ class OpcUaSettings(ProtocolSettings):
     acknowledge: Acknowledge | None = None
     interlock: OpcUaInterlock | None = None
     """For machines that ask before they start a unit. The request's point is watched as the trigger's is."""
+
+    def needed_files(self) -> Mapping[str, NeededFile]:
+        return self.connect.needed_files()
 
     def referenced_points(self) -> Mapping[str, str]:
         counter = self.trigger.counter if isinstance(self.trigger, DataTrigger) else None

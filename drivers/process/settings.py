@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError, model_validator
 
 from contracts.duration import Duration
-from drivers.base import JOB_NAMES, PointSettings, ProtocolSettings, Strict
+from drivers.base import JOB_NAMES, NeededFile, PointSettings, ProtocolSettings, Strict
 from drivers.fields.examples import check_examples
 from drivers.fields.settings import FieldPoint, FieldSettings, KindSettings, MessageSettings
 from drivers.kinds import UNKNOWN, Kind, Kinds, kinds_of
@@ -139,6 +140,12 @@ class ProcessSettings(ProtocolSettings):
     def longest_job_s(self) -> float:
         """See ProtocolSettings.longest_job_s: every attempt up to its limit, and the pauses between."""
         return self.retry.attempts * self.run.time_limit + (self.retry.attempts - 1) * self.retry.pause
+
+    def needed_files(self) -> Mapping[str, NeededFile]:
+        return {
+            "run.program": NeededFile(Path(self.run.program), "install the tool, or correct its name"),
+            "run.directory": NeededFile(Path(self.run.directory), "make the folder, or correct its name"),
+        }
 
     @cached_property
     def output(self) -> FieldSettings | None:

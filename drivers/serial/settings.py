@@ -6,11 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from drivers.base import JOB_NAMES, Strict
+from drivers.base import JOB_NAMES, NeededFile, Strict
 from drivers.fields.examples import check_examples
 from drivers.fields.settings import FieldPoint, FieldSettings
 from drivers.interlock import points_of
-from drivers.ports import unstable
+from drivers.ports import needed, unstable
 from drivers.serial.frame_settings import FrameSettings
 from drivers.serial.talk_settings import (
     AcknowledgeSettings,
@@ -108,6 +108,9 @@ class SerialSettings(FieldSettings):
             return None
         control_s = 2 * self.handshake.timeout if self.handshake is not None else 0.0
         return sum(one.longest_s + (one.retries + 1) * control_s for one in self.request.exchanges)
+
+    def needed_files(self) -> Mapping[str, NeededFile]:
+        return {} if self.connect.port is None else {"connect.port": needed(self.connect.port)}
 
     def warnings(self) -> Mapping[str, str]:
         found: dict[str, str] = {}

@@ -29,7 +29,8 @@ def test_check_warns_with_the_place_and_the_remedy_and_is_content(tmp_path: Path
     result = CliRunner().invoke(app, ["check", str(file)])
 
     assert result.exit_code == 0
-    port, idle = result.stderr.splitlines()
+    absent, port, idle = result.stderr.splitlines()
+    assert absent.startswith(f"{file}:6:21 machines.scanner.connect.port: warning: there is no /dev/ttyUSB0 on this")
     assert port.startswith(f"{file}:6:21 machines.scanner.connect.port: warning: /dev/ttyUSB0 is given out")
     assert "/dev/serial/by-id/" in port
     assert idle.startswith(f"{file}:7:19 machines.scanner.frame.idle: warning: ")
@@ -38,7 +39,9 @@ def test_check_warns_with_the_place_and_the_remedy_and_is_content(tmp_path: Path
 
 def test_a_lasting_name_is_no_warning(tmp_path: Path) -> None:
     file = tmp_path / "station.yaml"
-    lasting = STATION.replace("/dev/ttyUSB0", "/dev/serial/by-id/usb-FTDI_A1").replace("{idle: 20ms}", '{end: "\\r"}')
+    port = tmp_path / "usb-FTDI_A1"
+    port.touch()
+    lasting = STATION.replace("/dev/ttyUSB0", str(port)).replace("{idle: 20ms}", '{end: "\\r"}')
     file.write_text(lasting, encoding="utf-8")
     assert load(file).warnings == ()
 
@@ -83,3 +86,56 @@ def test_a_file_that_is_not_there_is_told_before_the_station_runs(tmp_path: Path
         "without it the station reaches no broker"
     )
     assert state_dir.endswith(f"state_dir: warning: {file} is no folder on this computer; let state_dir name a folder")
+
+
+def test_what_a_machine_needs_and_this_computer_has_not_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """Ports, printers, programs and certificates; what is there is not told."""
+    there = tmp_path / "user.crt"
+    there.touch()
+    file = tmp_path / "station.yaml"
+    station, _, _ = STATION.partition("machines:")
+    file.write_text(
+        f"""{station}machines:
+  tester:
+    protocol: opcua
+    connect:
+      url: opc.tcp://tester.line:4840
+      security: {{policy: Basic256Sha256, certificate: /absent/own.crt, key: {there}, trusted: {tmp_path}}}
+      user: {{certificate: {there}, key: /absent/user.key}}
+    trigger: {{point: n}}
+    points: {{n: {{node_id: "ns=2;s=n"}}, serial_number: {{node_id: "ns=2;s=code"}}}}
+    companions: [{{machine: flasher, timeout: 2m}}, {{machine: printer, timeout: 2m}}, {{machine: gauge, timeout: 2m}}]
+  flasher:
+    protocol: process
+    run: {{program: /absent/JLinkExe}}
+    points: {{flashed: {{run: verdict}}}}
+    records: false
+  printer:
+    protocol: label
+    connect: {{transport: usb, device: /dev/absent/lp0}}
+    template: "^XA^FD{{serial_number}}^FS^XZ"
+    points: {{printed: {{status: printed}}}}
+    records: false
+  gauge:
+    protocol: serial
+    connect: {{port: /dev/serial/by-id/absent}}
+    message: {{format: whole}}
+    request: {{send: "?"}}
+    points: {{force: {{whole: true, type: float}}}}
+    records: false
+""",
+        encoding="utf-8",
+    )
+
+    told = {issue.path.removeprefix("machines."): issue for issue in load(file).warnings}
+
+    assert set(told) == {
+        "tester.connect.security.certificate",
+        "tester.connect.user.key",
+        "flasher.run.program",
+        "printer.connect.device",
+        "gauge.connect.port",
+    }
+    assert "no /absent/JLinkExe on this computer; install the tool" in str(told["flasher.run.program"])
+    assert "neurohub-agent trust makes it" in str(told["tester.connect.security.certificate"])
+    assert told["flasher.run.program"].line == 14
