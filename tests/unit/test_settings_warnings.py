@@ -138,4 +138,4 @@ def test_what_a_machine_needs_and_this_computer_has_not_is_told_with_what_to_do(
     }
     assert "no /absent/JLinkExe on this computer; install the tool" in str(told["flasher.run.program"])
     assert "neurohub-agent trust makes it" in str(told["tester.connect.security.certificate"])
-    assert told["flasher.run.program"].line == 14
+    assert told["flasher.run.program"].line == 15
