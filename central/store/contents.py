@@ -1,16 +1,21 @@
 """What central holds under the numbers of a stream: two agents that write in it tell their records apart by it."""
 
 from collections import defaultdict
-from hashlib import sha256
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter, ValidationError
 
 from central.store.ledger import Ledger
+from central.store.quarantined import OTHER_CONTENT
 from central.store.tables import facts, quarantine
-from contracts.envelope import DIGEST_DIGITS, UNKNOWN_CONTENT, Contents
+from contracts.envelope import DIGEST_DIGITS, UNKNOWN_CONTENT, Contents, Numbered
+from contracts.permit import StationRecord
+from contracts.record import digest, digest_of
 
 PAGE = 2000
 """Numbers told of in one answer: it has to fit a message."""
+
+_kept: TypeAdapter[StationRecord | Numbered] = TypeAdapter(StationRecord | Numbered)
 
 
 def contents(connection: sa.Connection, ledger: Ledger, first: int) -> Contents:
@@ -21,16 +26,27 @@ def contents(connection: sa.Connection, ledger: Ledger, first: int) -> Contents:
     kept = sa.select(facts.c.seq, facts.c.digest).where(
         facts.c.stream_id == stream_id, facts.c.seq.between(first, last), facts.c.digest.is_not(None)
     )
-    for seq, digest in connection.execute(kept):
-        held[seq].add(digest[:DIGEST_DIGITS])
-    # A record in quarantine stands there in the bytes its digest is of; a message that could not be read does not.
-    apart = sa.select(quarantine.c.first_seq, quarantine.c.last_seq, quarantine.c.payload).where(
-        quarantine.c.stream_id == stream_id, quarantine.c.first_seq <= last, quarantine.c.last_seq >= first
+    for seq, known in connection.execute(kept):
+        held[seq].add(known[:DIGEST_DIGITS])
+    apart = sa.select(quarantine.c.first_seq, quarantine.c.reason, quarantine.c.payload).where(
+        quarantine.c.stream_id == stream_id,
+        quarantine.c.first_seq.between(first, last),
+        quarantine.c.first_seq == quarantine.c.last_seq,
     )
-    for begins, ends, payload in connection.execute(apart):
-        if begins == ends:
-            held[begins].add(sha256(payload).hexdigest()[:DIGEST_DIGITS])
+    for seq, reason, payload in connection.execute(apart):
+        # What was in dispute stands there in the bytes its digest is of, whatever version wrote them.
+        sent = digest_of(payload) if reason == OTHER_CONTENT else _digest(payload)
+        held[seq].add(UNKNOWN_CONTENT if sent is None else sent[:DIGEST_DIGITS])
     return Contents(first=first, digests=tuple(_told(ledger, seq, held[seq]) for seq in range(first, last + 1)))
+
+
+def _digest(payload: bytes) -> str | None:
+    """The digest a record was sent with, by what quarantine keeps of it: the record, or its place in a message."""
+    try:
+        found = _kept.validate_json(payload)
+    except ValidationError:
+        return None
+    return digest(found.record if isinstance(found, Numbered) else found)
 
 
 def _told(ledger: Ledger, seq: int, digests: set[str]) -> str:

@@ -10,6 +10,7 @@ from central.store import AlarmKind, Arrival, Claim, Seat, StationCommit, Store
 from central.store.ledger import find
 from contracts.envelope import Birth, Commit, HeldStream
 from contracts.errors import SetupError
+from contracts.record import canonical
 from tests.support.stores import MORNING, STREAM, NewDatabase, delivery, minutes, only_commit, record, reject, rows
 
 OTHER_STREAM = "0" * 31 + "2"
@@ -157,7 +158,12 @@ def test_an_agent_that_asks_is_told_what_is_held_under_each_number(store: Store)
     store.ingest([sent(1), first, sent(3), sent(6)])
     impossible = delivery([(5, record(completed_at=minutes(5), lot_number="WF-KR-261399D-001"))])
     store.ingest([other, impossible, delivery([], rejected=[reject(b"torn", first=7, last=8)])])
-    held = {seq: digest[:16] for seq, _, digest in (sent(seq).records[0] for seq in (1, 2, 3, 6))}
+    # One record of a message, refused for what it says or because it cannot be read, is kept with its place there.
+    refused, unread = (
+        b'{"seq": %d, "record": %s}' % one for one in ((9, canonical(sent(9).records[0][1])), (10, b"{}"))
+    )
+    store.ingest([delivery([], rejected=[reject(refused, first=9), reject(unread, first=10)])])
+    held = {seq: digest[:16] for seq, _, digest in (sent(seq).records[0] for seq in (1, 2, 3, 6, 9))}
     both = " ".join(sorted((held[2], other.records[0][2][:16])))
     assert born(store, birth(FIRST)).commit.contents is None
 
@@ -167,9 +173,9 @@ def test_an_agent_that_asks_is_told_what_is_held_under_each_number(store: Store)
         assert contents.first == first
         return contents.digests
 
-    assert told(1, 1) == (held[1], both, held[3], "", impossible.records[0][2][:16], held[6], "*", "*")
-    assert told(6, 2) == (held[6], "*", "*")
-    assert told(9, 3) == ()
+    assert told(1, 1) == (held[1], both, held[3], "", impossible.records[0][2][:16], held[6], "*", "*", held[9], "*")
+    assert told(6, 2) == (held[6], "*", "*", held[9], "*")
+    assert told(11, 3) == ()
 
 
 def test_an_earlier_stream_is_asked_of_the_station_that_wrote_it(store: Store) -> None:
