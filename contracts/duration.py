@@ -17,6 +17,14 @@ def parse_duration(text: object) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
+def write_duration(seconds: float) -> str:
+    """As a person writes it, in the largest unit that needs no fraction: ``10ms``."""
+    for unit in ("d", "h", "m", "s"):
+        if seconds and seconds % _SECONDS[unit] == 0:
+            return f"{seconds / _SECONDS[unit]:g}{unit}"
+    return f"{seconds * 1000:g}ms"
+
+
 Duration = Annotated[
     float,
     Field(ge=0),

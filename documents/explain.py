@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from contracts import base
 from contracts.criteria import numbers
+from contracts.duration import parse_duration, write_duration
 from documents.document import Document, MappingNode, Node, ScalarNode, SequenceNode
 from documents.issues import Issue, KeyPath, did_you_mean, issue_at, one_of
 from documents.scalars import plain_scalar
@@ -228,7 +229,7 @@ def _explain(group: list[_Found], document: Document) -> list[Issue]:
             issues.append(_not_one_of(place, path, context["known"], node))
         elif kind in _LIMITS:
             name, words = _LIMITS[kind]
-            limit = f"{words} {context[name]}"
+            limit = f"{words} {_as_written(context[name], node)}"
             issues.append(issue_at(place, path, "out of range", expected=limit, found=described(node)))
         elif kind in _SIZES:
             name, words = _SIZES[kind]
@@ -244,6 +245,15 @@ def _explain(group: list[_Found], document: Document) -> list[Issue]:
         else:
             issues.append(_in_its_own_words(one, document))
     return issues
+
+
+def _as_written(limit: object, node: Node | None) -> object:
+    """A limit as the value beside it is written: seconds as a duration, where it is one."""
+    try:
+        parse_duration(node.value if isinstance(node, ScalarNode) else None)
+    except ValueError:
+        return limit
+    return write_duration(limit) if isinstance(limit, int | float) and limit else limit
 
 
 def _fixed_values(types: Iterable[Any], key: str | int) -> str | None:

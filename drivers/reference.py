@@ -16,12 +16,11 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from contracts.duration import Duration
+from contracts.duration import Duration, write_duration
 from drivers.registry import OURS, protocols
 
 FOLDER = Path(__file__).parent
 _DURATION = TypeAdapter(Duration).json_schema()["pattern"]
-_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 _SIZES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 _LIMITS = (
     ("minimum", "at least"),
@@ -170,7 +169,7 @@ class _Walk:
             ]
             return ", but ".join(["as below", *other])
         if any(one.get("pattern") == _DURATION for one in _alternatives(node)) and isinstance(value, int | float):
-            return f"`{_duration(float(value))}`"
+            return f"`{write_duration(float(value))}`"
         if node.get("format") == "size":
             return f"`{_size(int(value))}`"
         if value == [] and below:
@@ -217,13 +216,6 @@ def _alternatives(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """What may stand here, nothing (null) left out."""
     found: list[Mapping[str, Any]] = node.get("anyOf") or node.get("oneOf") or [node]
     return [one for one in found if one.get("type") != "null"]
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in _UNITS:
-        if seconds and seconds % length == 0:
-            return f"{seconds / length:g}{unit}"
-    return f"{seconds * 1000:g}ms"
 
 
 def _size(count: int) -> str:

@@ -175,6 +175,16 @@ class ModbusSettings(ProtocolSettings):
         asks = set(points_of(self.interlock).values())
         return {name: point for name, point in self.points.items() if name not in asks}
 
+    def warnings(self) -> Mapping[str, str]:
+        flag_alone = self.trigger.on == "rising" and self.trigger.counter is None
+        if not flag_alone or self.acknowledge is None or self.acknowledge.write is None:
+            return {}
+        told = (
+            "a flag acknowledged by a single write may go off and on between two looks, and that result is never "
+            "seen; give trigger.counter, or acknowledge by four_phase, if the machine has them"
+        )
+        return {"trigger.on": told}
+
     def needed_files(self) -> Mapping[str, NeededFile]:
         return self.connect.needed_files()
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import tempfile
 import tty
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,16 @@ _CHUNK = 4096
 
 
 class FarEnd:
-    """Sends and hears bytes. ``link`` is a lasting name for the station's end of the cable; None: over TCP."""
+    """Sends and hears bytes, over a cable of its own or TCP.
+
+    ``link`` is the name of the station's end of the cable, which lasts over ``unplug()``; None: one is made up.
+    """
 
     def __init__(self, heard: Callable[[bytes], None], *, cable: bool, link: Path | None) -> None:
         self._heard = heard
-        self._cable = PtyCable(link_a=link) if cable else None
+        self._has_cable, self._link = cable, link
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._cable: PtyCable | None = None
         self._end: int | None = None
         self._server: asyncio.Server | None = None
         self._stations: set[asyncio.StreamWriter] = set()
@@ -30,7 +36,12 @@ class FarEnd:
 
     async def start(self) -> dict[str, str | int]:
         """Be reachable. Returns the settings that lead here."""
-        if self._cable is not None:
+        if self._has_cable:
+            link = self._link
+            if link is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="neurohub-serial-")
+                link = Path(self._folder.name) / "station"
+            self._cable = PtyCable(link_a=link)
             self.plug()
             return {"connect.port": self._cable.a}
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -72,6 +83,9 @@ class FarEnd:
     async def stop(self) -> None:
         """Release everything. Never raises."""
         self.unplug()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
         if self._server is not None:
             self._server.close()
             self._server = None

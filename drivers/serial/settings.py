@@ -66,6 +66,14 @@ class SerialConnect(Strict):
         return self.port or self.url or ""
 
 
+_CONTROLS = {
+    "SOH": r"\x01", "STX": r"\x02", "ETX": r"\x03", "EOT": r"\x04", "ENQ": r"\x05", "ACK": r"\x06", "DLE": r"\x10",
+    "NAK": r"\x15", "SYN": r"\x16", "ETB": r"\x17", "ESC": r"\x1b", "TAB": r"\t", "LF": r"\n", "CR": r"\r",
+    "CRLF": r"\r\n", "CR LF": r"\r\n",
+}  # fmt: skip
+"""Names of control characters, as manuals write them, and what is meant."""
+
+
 class SerialSettings(FieldSettings):
     """A machine on a serial line: it speaks by itself, or is asked."""
 
@@ -116,6 +124,10 @@ class SerialSettings(FieldSettings):
         found: dict[str, str] = {}
         if self.connect.port is not None and (why := unstable(self.connect.port)):
             found["connect.port"] = why
+        for key in ("start", "end"):
+            mark = getattr(self.frame, key) or ""
+            if (byte := _CONTROLS.get(mark.upper().strip("<>"))) is not None:
+                found[f"frame.{key}"] = f'{mark} is read as {len(mark)} letters; write "{byte}" for the one byte'
         if self.frame.idle is not None and self.frame.checksum is None:
             found["frame.idle"] = (
                 "a message that is interrupted for longer than this looks like two whole ones; give the machine an end "

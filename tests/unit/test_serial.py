@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -558,3 +559,27 @@ async def test_a_simulated_machine_speaks_every_way_and_its_faults_make_no_wrong
         assert numbers == sorted(numbers), "an old result came again"
         if fault is None:
             assert set(kept) - {0} == {1, 2, 3}
+
+
+def is_there(port: str) -> bool:
+    return Path(port).is_char_device()
+
+
+async def test_a_simulated_port_comes_back_under_its_name_when_its_link_was_dropped() -> None:
+    """A station opens the name it knows again: one that is new each time would never be found."""
+    settings = SerialSettings.model_validate(
+        {
+            "connect": {"port": "/dev/serial/by-id/gauge"},
+            "message": {"format": "whole"},
+            "points": {"v": {"whole": True}},
+        }
+    )
+    simulator = SerialSimulator("gauge", settings)
+    port = str((await simulator.start())["connect.port"])
+    simulator.unplug()
+    assert not is_there(port)
+    simulator.plug()
+    await simulator.misbehave(Fault.DROP_LINK)
+    assert is_there(port)
+    await simulator.stop()
+    assert not is_there(port)

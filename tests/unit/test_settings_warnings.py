@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agent.cli import app
-from agent.settings import load
+from agent.settings import SettingsError, load
 from drivers.ports import unstable
 
 STATION = """\
@@ -139,3 +139,46 @@ def test_what_a_machine_needs_and_this_computer_has_not_is_told_with_what_to_do(
     assert "no /absent/JLinkExe on this computer; install the tool" in str(told["flasher.run.program"])
     assert "neurohub-agent trust makes it" in str(told["tester.connect.security.certificate"])
     assert told["flasher.run.program"].line == 15
+
+
+@pytest.mark.parametrize(("written", "meant"), [("STX", r"\x02"), ("<CR>", r"\r"), ("crlf", r"\r\n")])
+def test_the_name_of_a_control_character_is_told_to_be_letters(written: str, meant: str, tmp_path: Path) -> None:
+    file = tmp_path / "station.yaml"
+    file.write_text(STATION.replace("{idle: 20ms}", f'{{end: "{written}"}}'), encoding="utf-8")
+    told = [str(issue) for issue in load(file).warnings if issue.path.endswith("frame.end")]
+    assert [f'write "{meant}" for the one byte' in one for one in told] == [True]
+
+
+@pytest.mark.parametrize(
+    ("more", "acknowledge", "warned"),
+    [
+        ("", "write: {coil: 1, value: true}", True),
+        (", counter: n", "write: {coil: 1, value: true}", False),
+        ("", "four_phase: {ready: {coil: 0}, ack: {coil: 1}}", False),
+    ],
+)
+def test_a_flag_that_is_acknowledged_by_one_write_is_warned_of(
+    more: str, acknowledge: str, warned: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "station.yaml"
+    station, _, _ = STATION.partition("machines:")
+    file.write_text(
+        f"""{station}machines:
+  scale:
+    protocol: modbus
+    connect: {{transport: tcp, host: scale}}
+    trigger: {{point: ready, on: rising, poll: 100ms{more}}}
+    points: {{ready: {{coil: 0}}, n: {{holding_register: 0, type: uint16}}}}
+    acknowledge: {{{acknowledge}}}
+""",
+        encoding="utf-8",
+    )
+    told = [issue for issue in load(file).warnings if issue.path == "machines.scale.trigger.on"]
+    assert bool(told) is warned
+
+
+def test_a_duration_that_is_too_short_is_told_a_duration(tmp_path: Path) -> None:
+    file = tmp_path / "station.yaml"
+    file.write_text(STATION.replace("idle: 20ms", "idle: 1ms"), encoding="utf-8")
+    with pytest.raises(SettingsError, match="out of range; expected at least 2ms"):
+        load(file)
