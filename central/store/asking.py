@@ -43,7 +43,7 @@ def ask_again(
     Raises SetupError when that is not possible: the station is not known or offline, or does not hold that far back.
     """
     status = _present(connection, central_stream, station)
-    oldest = status.oldest_available or 0
+    oldest = status.oldest_available or 1
     start = first if first is not None else oldest
     if start < oldest:
         raise SetupError(
@@ -90,7 +90,7 @@ def _present(connection: sa.Connection, central_stream: str, station: str) -> St
     if not status.online:
         since = f"last heard of at {status.last_seen_at:%Y-%m-%d %H:%M:%SZ}"
         raise SetupError(f"station {station} is offline ({since}): ask again when it is back")
-    if not status.oldest_available:
+    if (status.oldest_available or 1) > status.last_seq:
         raise SetupError(f"station {station} holds no records of stream {status.stream_id}")
     return status
 

@@ -24,16 +24,18 @@ def keep_birth(connection: sa.Connection, ledger: Ledger, birth: Birth, now: dat
     mine = (streams.c.stream_id == birth.stream_id) & (streams.c.station == birth.station)
     row = connection.execute(sa.select(streams.c.instances, streams.c.host).where(mine)).one()
     instances: Instances = [list(one) for one in row.instances]
+    # One that holds nothing yet will hold what it numbers from now on.
+    oldest = birth.oldest_available or birth.last_seq + 1
     started = birth.online and birth.instance not in [one[0] for one in instances]
     found = _look(ledger, birth, instances, row.host)
     if started and birth.last_seq < ledger.highest:
         ledger.withdraw()  # an older image of the outbox: it is about to begin a new stream
-    elif birth.oldest_available:
-        ledger.withdraw(but=[(birth.oldest_available, max(ledger.highest, birth.oldest_available))])
+    else:
+        ledger.withdraw(but=[(oldest, max(ledger.highest, oldest))])
     # Every other birth may have been said long ago: a retained one, or a last will.
     ledger.last_seq = max(birth.last_seq, ledger.highest, 0 if started else ledger.last_seq or 0)
     said = {
-        "oldest_available": birth.oldest_available,
+        "oldest_available": oldest,
         "host": birth.host.replace("\x00", "\ufffd"),
         "software": birth.software.replace("\x00", "\ufffd"),
         "online": birth.online,

@@ -120,6 +120,18 @@ def test_a_station_that_is_away_is_not_asked(filled: Store) -> None:
         filled.ask_again("P03-A")
 
 
+@pytest.mark.parametrize("last_seq", [0, 40], ids=["new", "all of it deleted after its time"])
+def test_a_station_that_was_born_empty_is_asked_for_what_it_has_made_since(store: Store, last_seq: int) -> None:
+    store.register_birth(birth(last_seq=last_seq, oldest_available=0))
+    with pytest.raises(SetupError, match="holds no records"):
+        store.ask_again("P03-A")
+    store.ingest([sent(last_seq + 1, last_seq + 2)])
+    asked = store.ask_again("P03-A")
+    assert asked.spans == ((last_seq + 1, last_seq + 2),)
+    store.register_birth(birth(last_seq=last_seq, oldest_available=0))  # the retained one, read again
+    assert store.streams()[0].asked == asked.spans
+
+
 def test_a_stream_is_shown_with_what_is_gone_and_what_is_to_come(filled: Store) -> None:
     # A rebuilt central: the station no longer keeps what came before seq 41.
     other = "0" * 31 + "2"
