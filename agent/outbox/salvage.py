@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -62,6 +63,8 @@ class StreamFound:
     """Numbers whose content is damaged."""
     seqs: set[int] = field(default_factory=set)
     """Numbers that can be read."""
+    last: int = 0
+    """The highest number found, readable or not."""
     lost: int = 0
     """Numbers that should be there and are not found, at least."""
 
@@ -74,7 +77,10 @@ class StreamFound:
         if not self.seqs:
             return ()
         first = 1 if self.lost else min(self.seqs)
-        return ranges_of(sorted(set(range(first, max(self.seqs | self.unreadable) + 1)) - self.seqs))
+        # Between what was read, and up to the last one: never number by number, whatever a damaged file says.
+        present = [(first - 1, first - 1), *ranges_of(sorted(self.seqs))]
+        ends = [*present, (self.last + 1, self.last + 1)]
+        return tuple((before + 1, after - 1) for (_, before), (after, _) in pairwise(ends) if before + 1 < after)
 
     @property
     def is_brought(self) -> bool:
@@ -167,9 +173,13 @@ class _Salvage:
             self._found[number].seqs.add(seq)
         for number, found in self._found.items():
             found.unreadable -= found.seqs
+            last, absent = self._counts.get(number, (0, 0))
+            known = max([last, *found.seqs])
+            # In a damaged row the number may be what is damaged: one beyond all there can be is counted no further.
+            near = [seq for seq in found.unreadable if seq <= known + len(found.unreadable)]
+            found.last = max([0, *found.seqs, *near])
             if number in self._counts:
-                last, absent = self._counts[number]
-                found.lost = max(0, max(last, *found.seqs, *found.unreadable, 0) - absent - len(found.seqs))
+                found.lost = max(0, max(last, found.last) - absent - len(found.seqs))
 
     def _bring(self, record: _Record, *, known: bool) -> None:
         found = self._found[record.stream]

@@ -301,6 +301,22 @@ def test_a_file_of_which_something_is_missing_goes_on_waiting(
         assert aside.name in box.troubles()[0]
 
 
+def test_a_number_that_is_damaged_itself_takes_no_more_than_its_record(
+    whole: tuple[Path, dict[Number, tuple[bytes, bool]]], tmp_path: Path
+) -> None:
+    """One bit makes another number of it, as large as any: what is missing is not written down number by number."""
+    path, expected = whole
+    stream, seq = next(number for number, (body, _) in expected.items() if b'"cycle_key":70' in body)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE records SET seq = seq + (1 << 56) WHERE body = ?", (expected[stream, seq][0],))
+        connection.execute("VACUUM")
+    opened(tmp_path / "outbox.db").close()
+    found = salvage(path, tmp_path / "outbox.db", {})
+    [one] = [one for one in found.streams if one.stream_id == stream]
+    assert (one.unreadable, one.lost, one.missing) == ({seq + (1 << 56)}, 1, ((seq, seq),))
+    assert held(tmp_path / "outbox.db").keys() == expected.keys() - {(stream, seq)}
+
+
 def test_what_the_outbox_holds_under_the_same_number_stays(
     whole: tuple[Path, dict[Number, tuple[bytes, bool]]], tmp_path: Path
 ) -> None:
