@@ -142,8 +142,8 @@ class ProcessDriver:
 
     def _again(self, attempt: Attempt) -> bool:
         wanted = self._settings.retry.exit_codes
-        if attempt.verdict == "PASS":
-            return False
+        if attempt.verdict == "PASS" or not attempt.run.is_certain:
+            return False  # of a tool that may still write, a second one would be on the same device
         return wanted is None or attempt.run.problem is not None or attempt.run.exit_code in wanted
 
     # -- what is told ------------------------------------------------------------------------------------------------

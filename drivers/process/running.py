@@ -5,24 +5,28 @@ import contextlib
 import json
 import signal
 import sys
+import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from drivers.process.keeper import CERTAIN_S, GRACE_S
+from drivers.process.remains import MARK, end_remains
 
 KEEPER = Path(__file__).with_name("keeper.py")
 LARGEST_OUTPUT = 1024 * 1024
 """Bytes. A tool that prints more will not come to an end by itself."""
 _CHUNK = 65536
 _MARGIN_S = 5.0
+_STUCK = "a process it started cannot be killed: look at the device it waits for"
 
 
 @dataclass(frozen=True)
 class Run:
     """How one run went. ``exit_code`` is the program's, below 0 that of the signal that ended it, None where it was
 
-    never started. ``problem`` says why it did not end by itself; ``hung``: the time limit ended it.
+    never started. ``problem`` says why it did not end by itself; ``hung``: the time limit ended it. ``is_certain``: how
+    it ended is known, and that no process of it is left.
     """
 
     exit_code: int | None
@@ -30,6 +34,7 @@ class Run:
     duration_s: float
     problem: str | None = None
     hung: bool = False
+    is_certain: bool = True
 
 
 async def run(
@@ -55,6 +60,7 @@ async def _run(
     given_up: asyncio.Event,
 ) -> Run:
     begun = asyncio.get_running_loop().time()
+    mark = uuid.uuid4().hex
 
     def spent_s() -> float:
         return round(asyncio.get_running_loop().time() - begun, 3)
@@ -65,7 +71,7 @@ async def _run(
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=dict(environment),
+            env={**environment, MARK: mark},
             cwd=directory,
             start_new_session=True,
         )
@@ -88,13 +94,19 @@ async def _run(
             hung = not given_up.is_set()
             problem = f"ended, for it was not done after {limit_s:g} s" if hung else "ended, for nobody waits any more"
         said = await _end(keeper, ended)
+        # A keeper that told no end did not end the family either.
+        is_left = not said.startswith(b"{") and not await asyncio.to_thread(end_remains, mark)
+        with contextlib.suppress(TimeoutError):  # asyncio waits for the end of the pipes too
+            async with asyncio.timeout(GRACE_S):
+                await keeper.wait()
         # A process that cannot be killed keeps the pipe open.
         await asyncio.wait({collected}, timeout=GRACE_S)
     finally:
         for task in (ended, collected, *stops):
             task.cancel()
         await asyncio.gather(ended, collected, *stops, return_exceptions=True)
-    return _told(said, bytes(output), spent_s(), problem, hung=hung)
+    found = _told(said, bytes(output), spent_s(), problem, hung=hung)
+    return replace(found, problem=f"{found.problem}; {_STUCK}") if is_left else found
 
 
 async def _collect(stream: asyncio.StreamReader, output: bytearray, too_much: asyncio.Event) -> None:
@@ -114,9 +126,7 @@ async def _end(keeper: asyncio.subprocess.Process, ended: asyncio.Task[bytes]) -
     await asyncio.wait({ended}, timeout=GRACE_S + CERTAIN_S + _MARGIN_S)
     if not ended.done():
         keeper.kill()
-    said = await ended
-    await keeper.wait()
-    return said
+    return await ended
 
 
 def _told(said: bytes, output: bytes, duration_s: float, problem: str | None, *, hung: bool) -> Run:
@@ -124,12 +134,16 @@ def _told(said: bytes, output: bytes, duration_s: float, problem: str | None, *,
         end = json.loads(said)
     except ValueError:
         why = said.decode(errors="replace").strip()[-500:] or "its keeper was killed"
-        return Run(None, output, duration_s, f"nobody knows how it ended: {why}")
-    if end.get("stuck"):
-        problem = f"{problem or 'ended'}; a process it started cannot be killed: look at the device it waits for"
+        return Run(None, output, duration_s, f"nobody knows how it ended: {why}", is_certain=False)
+    is_stuck = bool(end.get("stuck"))
+    if is_stuck:
+        problem = f"{problem or 'ended'}; {_STUCK}"
+    code: int | None = None
     if "error" in end:
-        return Run(None, output, duration_s, problem or f"cannot be started: {end['error']}", hung=hung)
-    if "signal" in end:
-        name = signal.Signals(end["signal"]).name
-        return Run(-end["signal"], output, duration_s, problem or f"ended by {name}", hung=hung)
-    return Run(end["exit"], output, duration_s, problem, hung=hung)
+        problem = problem or f"cannot be started: {end['error']}"
+    elif "signal" in end:
+        code = -end["signal"]
+        problem = problem or f"ended by {signal.Signals(end['signal']).name}"
+    else:
+        code = end["exit"]
+    return Run(code, output, duration_s, problem, hung=hung, is_certain=not is_stuck)

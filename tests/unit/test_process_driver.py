@@ -239,3 +239,12 @@ async def test_what_a_simulated_tool_cannot_do_is_refused() -> None:
             await simulator.misbehave(Fault.TEAR)
         with pytest.raises(ValueError, match="attempts cannot be set to 3"):
             await simulator.cycle({"attempts": 3}, None)
+
+
+async def test_a_tool_of_which_nobody_knows_how_it_ended_is_not_started_again() -> None:
+    """Two flashers would write to one device."""
+    async with flasher(retry={"attempts": 3, "pause": "0s"}) as (driver, _):
+        becomes(driver, "kill -9 $PPID; exec sleep 60")
+        reading = await driver.perform(JOB)
+        assert said(reading, "attempts") == 1
+        assert "nobody knows how it ended" in str(said(reading, "result"))

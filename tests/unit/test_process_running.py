@@ -165,6 +165,19 @@ async def test_a_keeper_that_is_killed_is_told_and_takes_the_program_with_it(tmp
     keeper, program = map(int, (tmp_path / "pid").read_text().split())
     os.kill(keeper, signal.SIGKILL)
     found = await working
-    assert found.exit_code is None
+    assert (found.exit_code, found.is_certain) == (None, False)
     assert found.problem == "nobody knows how it ended: its keeper was killed"
-    await until(lambda: not is_alive(program))
+    assert not is_alive(program)
+
+
+async def test_a_keeper_that_is_killed_leaves_no_child_of_the_program_either(tmp_path: Path) -> None:
+    """The next run's flasher would share the device with it."""
+    text = STAYS.replace('print("working"', "open('keeper', 'w').write(f'{os.getppid()} '); print(\"working\"")
+    working = asyncio.create_task(python(text, tmp_path))
+    await until(lambda: (tmp_path / "keeper").exists() and " " in (tmp_path / "keeper").read_text())
+    left = family(tmp_path)
+    assert all(map(is_alive, left))
+    os.kill(int((tmp_path / "keeper").read_text()), signal.SIGKILL)
+    found = await working
+    assert found.problem == "nobody knows how it ended: its keeper was killed"
+    assert not any(map(is_alive, left))
