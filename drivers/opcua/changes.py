@@ -1,13 +1,14 @@
 """A trigger that is a node: its value is subscribed to, or asked for by a server without subscriptions."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
 from asyncua import ua
 
 from contracts.errors import LinkError
-from drivers.base import MachineEvent
+from drivers.base import MachineEvent, PointValue
 from drivers.opcua.link import OpcUaLink, status_in_words
 from drivers.opcua.settings import DataTrigger
 from drivers.opcua.snapshot import Snapshots
@@ -21,7 +22,10 @@ log = structlog.get_logger()
 
 
 class SubscribedSource:
-    """The trigger's data changes."""
+    """The trigger's data changes. The nodes hold one result, the newest: of several signals that wait the last is told,
+
+    with the gap that the others are.
+    """
 
     def __init__(
         self,
@@ -39,6 +43,8 @@ class SubscribedSource:
         self._snapshots = snapshots
         self._node_id = node_id
         self._edges = Edges(settings, gap=gap)
+        self._held: MachineEvent | None = None
+        """Will be told, if no newer one waits."""
         self._inbox: Inbox[Signal[ua.DataValue]] = Inbox(lambda: link.broken, machine)
         self._subscription = Subscription(machine, link, settings.sampling, silence_s, self._inbox)
         self.wake = self._inbox.wake
@@ -68,7 +74,7 @@ class SubscribedSource:
             )
 
     async def next_event(self) -> MachineEvent:
-        while True:
+        while self._held is None or self._inbox.waiting:
             signal = await self._inbox.first()
             data = signal.content
             if signal.lost or (data.StatusCode is not None and data.StatusCode.value & _OVERFLOW == _OVERFLOW):
@@ -78,8 +84,18 @@ class SubscribedSource:
                 point = await self._snapshots.of_one(self._settings.point, data)
                 event = self._edges.event(signal.at, point)
             self._inbox.taken()
+            if event is not None and event.first:
+                return event  # not known to be a result
             if event is not None:
-                return event
+                self._held = event if self._held is None else replace(event, gap=True)
+        held, self._held = self._held, None
+        return held
+
+    async def has_read(self, trigger: PointValue | None) -> None:
+        """See Source.has_read. A flag does not tell which of its results was read, where it came on again."""
+        self._edges.has_read(trigger)
+        if self._settings.on == "rising" and await self.has_another():
+            self._edges.lost()
 
     async def has_another(self) -> bool:
         """See Source.has_another."""
@@ -147,6 +163,12 @@ class PolledSource:
             event = self._edges.event(datetime.now(UTC), await self._snapshots.of_one(self._settings.point, data))
             if event is not None:
                 return event
+
+    async def has_read(self, trigger: PointValue | None) -> None:
+        """See Source.has_read. A flag that was off by then may be on again before it is looked at."""
+        self._edges.has_read(trigger)
+        if self._settings.on == "rising" and trigger is not None and trigger.value is not None and not trigger.value:
+            self._edges.lowered()
 
     async def has_another(self) -> bool:
         """Only what stands there is looked at."""

@@ -94,6 +94,8 @@ class OpcUaDriver:
             values |= await snapshots.fields(event.fields, list(self._settings.event_points))
         if self._settings.node_points:
             values |= await snapshots.take()
+            if self._source is not None and not event.first:
+                await self._source.has_read(values.get(self._settings.trigger.point or ""))
         in_order = {name: values[name] for name in self._settings.result_points}
         if self._settings.acknowledge is None and self._source is not None:
             self._source.done()

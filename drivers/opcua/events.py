@@ -10,7 +10,7 @@ from asyncua import ua
 
 from contracts.errors import SetupError
 from contracts.measurement import Scalar
-from drivers.base import MachineEvent
+from drivers.base import MachineEvent, PointValue
 from drivers.opcua.addresses import browse_names
 from drivers.opcua.link import OpcUaLink, status_in_words
 from drivers.opcua.nodes import Namespaces, NotThereError
@@ -103,6 +103,9 @@ class EventSource:
             told = {name: _told(value) for name, value in zip(self._fields, fields, strict=True)}
             payload = json.dumps(told, ensure_ascii=False).encode("utf-8", "backslashreplace")
             return ResultEvent(signal.at, payload=payload, gap=lost, fields=tuple(fields))
+
+    async def has_read(self, trigger: PointValue | None) -> None:
+        """An event is done with when it was acknowledged."""
 
     async def has_another(self) -> bool:
         """Every event is a result of its own; none takes another's place."""

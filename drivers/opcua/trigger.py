@@ -24,6 +24,9 @@ class Source(Protocol):
     async def next_event(self) -> MachineEvent:
         """The next signal. May be cancelled without losing one. Raises LinkError."""
 
+    async def has_read(self, trigger: PointValue | None) -> None:
+        """A result was read that was signalled, and this is its trigger's value. Raises LinkError."""
+
     async def has_another(self) -> bool:
         """Whether a further signal is known of already. Raises LinkError."""
 
@@ -91,6 +94,8 @@ class Edges:
         self._gap = gap
         self._heard = False
         self._last: Scalar | None = None
+        self._read_ahead: Scalar | None = None
+        """What a result was read with before that was signalled."""
 
     def event(self, at: datetime, point: PointValue) -> MachineEvent | None:
         """The signal of this value, None where it is none: the value before, no value, or the way down."""
@@ -102,9 +107,19 @@ class Edges:
         changed = first or value != before
         if not changed or (self._settings.on == "rising" and (not value or (not first and bool(before)))):
             return None
+        read_ahead, self._read_ahead = self._read_ahead, None
+        if read_ahead is not None and value == read_ahead:
+            self._gap = True  # it took the place of the one that was signalled
+            return None
         gap = self._gap and not first
         self._gap = self._gap and first  # what was there first has no results before it: the next one has
         return MachineEvent(at, key=value, first=first, gap=gap)
+
+    def has_read(self, trigger: PointValue | None) -> None:
+        """A result was read with this value of its trigger: where that is a newer one than was told, its own signal is
+        still to come, and is none."""
+        if self._settings.on == "change" and trigger is not None and not isinstance(trigger.value, list):
+            self._read_ahead = trigger.value if trigger.value != self._last else None
 
     def ahead(self, points: Sequence[PointValue]) -> bool:
         """Whether there is a signal among these values, that come next."""
