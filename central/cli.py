@@ -196,7 +196,7 @@ def alarms(
     every: Annotated[bool, typer.Option("--all", help="Show acknowledged ones too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what someone has to look into: numbers used twice, a copied outbox, a station in another's stream.
+    """Show what someone has to look into: numbers used twice, an outbox copied or restored.
 
     Example: neurohub-central alarms --acknowledge 3
     """

@@ -23,6 +23,7 @@ class AlarmKind(StrEnum):
     OTHER_CONTENT = "other content under a known number"
     FOREIGN_STREAM = "records in a stream of another station"
     TWO_AGENTS = "two agents write in one stream"
+    OLDER_IMAGE = "an older image of an outbox"
     OFFLINE_PERMIT_WRONG = "started without central, and wrongly"
 
 

@@ -2,7 +2,8 @@
 
 An agent mints an instance at each start and writes it down nowhere. A restart is a new instance that follows the one
 before; an instance that comes back after another one has followed it proves that two agents run with one outbox.
-Which of them is the copy cannot be known, and need not be: the one that came back begins a new stream.
+Which of them is the copy cannot be known, and need not be: the one that came back begins a new stream. A new instance
+that knows fewer numbers than have arrived was started on an older image of the outbox.
 """
 
 from datetime import datetime
@@ -58,7 +59,10 @@ def keep_earlier(connection: sa.Connection, ledger: Ledger, birth: Birth) -> Non
 
 
 def _look(ledger: Ledger, birth: Birth, instances: Instances, host: str | None) -> list[Alarm]:
-    """Note the instance; answers an alarm when it proves two agents."""
+    """Note the instance; answers an alarm when it proves two agents, or begins with less than the one before it had.
+
+    After an emptied database the records may be here before the birth that came before them: nobody is before it then.
+    """
     instance, at = birth.instance, birth.at.isoformat()
     if instance is None or not birth.online:
         return []
@@ -68,9 +72,13 @@ def _look(ledger: Ledger, birth: Birth, instances: Instances, host: str | None) 
         return [] if told_before else [_alarm(AlarmKind.FOREIGN_STREAM, birth, f"on host {birth.host}")]
     place = next((number for number, one in enumerate(instances) if one[0] == instance), None)
     if place is None:
+        follows = bool(instances)
         instances.append([instance, at])
         del instances[:-REMEMBERED]
-        return []
+        if not follows or birth.last_seq >= ledger.highest:
+            return []
+        what = f"on host {birth.host}: it ends at seq {birth.last_seq}, and central has seq {ledger.highest}"
+        return [_alarm(AlarmKind.OLDER_IMAGE, birth, what)]
     if place == len(instances) - 1 or at <= instances[place][1]:
         # The one that holds the stream connects again; or its birth is delivered again, by another ingestor too.
         instances[place][1] = max(at, instances[place][1])

@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from central.store import Arrival, Store
+from central.store import AlarmKind, Arrival, Store
 from contracts.envelope import Birth
 from contracts.errors import SetupError
 from tests.support.stores import MORNING, STREAM, delivery, minutes, only_commit, record
@@ -95,6 +95,14 @@ def test_a_restored_image_of_an_outbox_is_asked_for_nothing(filled: Store) -> No
     answer = filled.register_birth(birth(instance="b" * 32, last_seq=8))
     assert answer is not None
     assert (answer.told.commit.committed_seq, answer.told.commit.ranges) == (11, ((13, 20),))
+    [alarm] = answer.alarms
+    assert (alarm.kind, alarm.detail) == (
+        AlarmKind.OLDER_IMAGE, "on host pc-3: it ends at seq 8, and central has seq 20"
+    )  # fmt: skip
+    for again in (birth(instance="b" * 32, last_seq=8), birth(instance="c" * 32)):
+        answer = filled.register_birth(again)
+        assert answer is not None
+        assert answer.alarms == (), "the same birth again, or a restart, is no news"
 
 
 @pytest.mark.parametrize(
