@@ -1,6 +1,7 @@
 """Bytes of a line -> frames. Pure: no clock and no port. Every byte fed comes out in exactly one frame."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drivers.serial.cutting import Cut, Kind, cutter_of
@@ -46,6 +47,8 @@ class Framer:
         self._controls = re.compile(b"[" + re.escape(controls) + b"]") if controls else None
         self._notices = notices
         self._buffer = bytearray()
+        self._wrong: list[int] = []
+        """Places in the buffer whose byte is not what was sent."""
         self._cutter = cutter_of(settings)
         self._midway = False
         self._is_begun = False
@@ -57,11 +60,13 @@ class Framer:
         """Whether something has come that is in no frame yet."""
         return bool(self._buffer)
 
-    def feed(self, data: bytes, *, midway: bool = False) -> list[Frame]:
+    def feed(self, data: bytes, *, wrong: Sequence[int] = (), midway: bool = False) -> list[Frame]:
         """Take bytes; return the frames they finish.
 
-        ``midway``: they came so soon after the port was opened that the begin of their frame may not have been heard.
+        ``wrong``: places of bytes that are known not to be what was sent; a frame with one is no message. ``midway``:
+        they came so soon after the port was opened that the begin of their frame may not have been heard.
         """
+        self._wrong += [len(self._buffer) + place for place in wrong]
         self._buffer += data
         self._midway = self._midway or (midway and not self._is_begun)
         frames = self._cut(silent=False)
@@ -97,9 +102,19 @@ class Framer:
                 cut = self._cutter.cut(self._buffer, silent=silent)
             if cut is None:
                 break
-            frames.append(Frame(bytes(self._buffer[: cut.size]), cut.kind, cut.message, cut.problem))
+            frames.append(self._frame(cut))
             del self._buffer[: cut.size]
+            self._wrong = [place - cut.size for place in self._wrong if place >= cut.size]
         return frames
+
+    def _frame(self, cut: Cut) -> Frame:
+        data = bytes(self._buffer[: cut.size])
+        if not any(place < cut.size for place in self._wrong):
+            return Frame(data, cut.kind, cut.message, cut.problem)
+        kind: Kind = "broken" if cut.kind in ("message", "broken") else "noise"
+        return Frame(
+            data, kind, problem="a byte came with a wrong parity: check connect.parity, baudrate and the cable"
+        )
 
     def _between(self, *, silent: bool) -> Cut | None:
         """What stands before the next frame and is not the machine's message."""

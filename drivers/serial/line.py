@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import serial
 
 from drivers.serial.framing import Frame, Framer
+from drivers.serial.parity import ParityMarks, Received, mark_wrong_bytes
 from drivers.serial.settings import SerialSettings
 
 _POLL_S = 0.1
@@ -103,6 +104,12 @@ class Line:
         settings = self._settings
         controls = settings.handshake.controls if settings.handshake is not None else b""
         framer = Framer(settings.frame, controls=controls, notices=settings.connect.url is not None)
+        marks = ParityMarks() if _is_checked(settings) else None
+
+        def fed(data: bytes, *, midway: bool = False) -> list[Frame]:
+            received = Received(data) if marks is None else marks.undone(data)
+            return framer.feed(received.data, wrong=received.wrong, midway=midway)
+
         silence_s = settings.frame.idle or settings.frame.timeout
         opened = self._heard_at = time.monotonic()
         reason = "the station closed the port"
@@ -112,8 +119,8 @@ class Line:
                     self._is_pending = True
                     self._heard_at = time.monotonic()
                     unasked = self._heard_at - opened < _MIDWAY_S and not self._is_written
-                    self._hand_on(framer.feed(first, midway=unasked))
-                    self._hand_on(framer.feed(port.read(port.in_waiting)))
+                    self._hand_on(fed(first, midway=unasked))
+                    self._hand_on(fed(port.read(port.in_waiting)))
                 elif framer.pending and time.monotonic() - self._heard_at >= silence_s:
                     self._hand_on(framer.silence(f"silence for {silence_s:g} s"))
                 self._is_pending = framer.pending
@@ -147,6 +154,11 @@ class Line:
             self._opened.set_exception(error)
 
 
+def _is_checked(settings: SerialSettings) -> bool:
+    """Whether this computer's own port checks the parity; over a network only the far end could."""
+    return settings.connect.port is not None and settings.connect.parity != "N"
+
+
 def _open(settings: SerialSettings) -> serial.Serial:
     connect = settings.connect
     port: serial.Serial = serial.serial_for_url(connect.address, do_not_open=True)
@@ -171,6 +183,8 @@ def _open(settings: SerialSettings) -> serial.Serial:
         port.reset_input_buffer = lambda: None  # type: ignore[method-assign]  # pyserial has no option for it
     try:
         port.open()
+        if _is_checked(settings):
+            mark_wrong_bytes(port.fileno())
     except BaseException:
         _close(port)  # over RFC 2217 the connection stands before the server refuses
         raise

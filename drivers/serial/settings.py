@@ -44,7 +44,7 @@ class SerialConnect(Strict):
     bytesize: Literal[5, 6, 7, 8] = 8
     """Data bits of a character."""
     parity: Literal["N", "E", "O", "M", "S"] = "N"
-    """None, even, odd, mark or space."""
+    """None, even, odd, mark or space. On a ``port`` it is checked: a frame with a byte of wrong parity is broken."""
     stopbits: Literal[1, 2] = 1
     """Stop bits of a character."""
     flow_control: Literal["none", "xonxoff", "rtscts", "dsrdtr"] = "none"

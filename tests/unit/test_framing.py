@@ -16,6 +16,7 @@ from drivers.serial.building import frame_of
 from drivers.serial.checksum import checksum
 from drivers.serial.frame_settings import ChecksumSettings, FrameSettings
 from drivers.serial.framing import Frame, Framer
+from drivers.serial.parity import ParityMarks
 from tests.support.streams import many
 
 
@@ -297,6 +298,35 @@ def test_a_checksum_catches_every_single_changed_byte_of_a_message(style: Style,
     assume(changed != frame[place])
     frame[place] = changed
     assert messages(fed(Framer(style.frame), [bytes(frame)])) == []
+
+
+@many
+@given(style=styles(), data=st.data())
+def test_a_frame_with_a_byte_of_wrong_parity_is_no_message(style: Style, data: st.DataObject) -> None:
+    first, second = data.draw(style.messages), data.draw(style.messages)
+    whole = frame_of(first, style.frame)
+    framer = Framer(style.frame)
+    heard = framer.feed(whole, wrong=[data.draw(st.integers(0, len(whole) - 1))]) + framer.silence("test")
+    assert messages(heard) == []
+    assert any("wrong parity" in str(frame.problem) for frame in heard)
+    assert messages(fed(framer, [frame_of(second, style.frame)])) == [with_length(second, style.frame)]
+
+
+@many
+@given(sent=st.lists(st.tuples(st.integers(0, 255), st.booleans()), max_size=40), places=st.lists(st.integers(0, 99)))
+def test_the_marks_of_wrong_bytes_are_undone_wherever_they_are_cut(
+    sent: list[tuple[int, bool]], places: list[int]
+) -> None:
+    """termios(3), PARMRK: FF 00 before a wrong byte, and FF doubled."""
+    marked = b"".join(
+        bytes([0xFF, 0, byte]) if is_wrong else bytes([byte] * (2 if byte == 0xFF else 1)) for byte, is_wrong in sent
+    )
+    marks = ParityMarks()
+    found: list[tuple[int, bool]] = []
+    for piece in cut_up(marked, places):
+        received = marks.undone(piece)
+        found += [(byte, place in received.wrong) for place, byte in enumerate(received.data)]
+    assert found == sent
 
 
 # -- single cases ----------------------------------------------------------------------------------------------------

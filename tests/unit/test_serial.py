@@ -1,6 +1,8 @@
 """A machine on a serial line in every way of speaking, against a far end that says exactly what a test tells it to."""
 
 import asyncio
+import os
+import termios
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from drivers.base import Fault, LinkError, MachineEvent, Performing, Reading
+from drivers.cable import PtyCable
 from drivers.serial.driver import SerialDriver, serial_driver
 from drivers.serial.far_end import FarEnd
 from drivers.serial.settings import SerialSettings
@@ -583,3 +586,29 @@ async def test_a_simulated_port_comes_back_under_its_name_when_its_link_was_drop
     assert is_there(port)
     await simulator.stop()
     assert not is_there(port)
+
+
+async def test_a_port_with_parity_checks_it_and_reads_every_byte_as_it_was_sent() -> None:
+    """A pseudo terminal makes no parity errors; but its line discipline marks, and doubles FF, as a UART's does."""
+    async with PtyCable() as cable:
+        keys = {**WHOLE, "message": {"format": "whole", "encoding": "latin-1"}, "points": {"v": {"whole": True}}}
+        driver = serial_driver(
+            "gauge", SerialSettings.model_validate({"connect": {"port": cable.a, "parity": "E"}, **keys})
+        )
+        end = os.open(cable.b, os.O_RDWR | os.O_NOCTTY)
+        line = os.open(cable.a, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await driver.open()
+                flags = termios.tcgetattr(line)[0]
+                assert flags & termios.INPCK
+                assert flags & termios.PARMRK
+                os.write(end, b"rest\r\n")  # of a message whose begin nobody heard, as far as the station knows
+                os.write(end, b"\xff1\xff\r\n")
+                found: object = None
+                while found != "\xff1\xff":
+                    found = (await driver.read(await driver.next_event())).values["v"].value
+        finally:
+            os.close(line)
+            os.close(end)
+            await driver.close()
