@@ -35,6 +35,16 @@ class Limits:
         return self.max_size - self.reserve
 
     @property
+    def unwaiting_end_at(self) -> int:
+        """The same for results of machines that cannot wait: half of the reserve is theirs."""
+        return self.max_size - self.reserve // 2
+
+    @property
+    def room_again_at(self) -> int:
+        """Once results were refused for its size, the file must hold no more than this before there is room again."""
+        return self.results_end_at - self.reserve // 4
+
+    @property
     def wal_pages(self) -> int:
         """So long the -wal may become: it must find room in half of the reserve."""
         return min(1000, self.reserve // 2 // 4096)
@@ -53,6 +63,7 @@ class Room:
         self._held = False
         self._gave_way = False
         self._admitted = False
+        self._outgrown = False
         self.trouble: str | None = None
 
     def take(self) -> bool:
@@ -83,10 +94,11 @@ class Room:
     def admit(self, connection: sqlite3.Connection, *, can_wait: bool) -> None:
         """Return when a result may be kept. Raises StoreError when not: its machine waits.
 
-        A result that ``can_wait`` is refused before the reserve is touched.
+        A result that ``can_wait`` is refused before the reserve is touched, any other when its half of it is used.
         """
         used, free = self._bytes(connection)
         if used > self._limits.results_end_at:
+            self._outgrown = True
             why = (
                 f"the outbox has reached outbox.max_size ({self._limits.max_size // MB} MB) and nothing in it is "
                 "delivered; bring central back, or raise outbox.max_size"
@@ -94,10 +106,11 @@ class Room:
         elif not self.take() and free < self._limits.reserve:
             why = self._disk_full()
         else:
-            self._admitted = True
+            self._admitted = self._has_room_again(used)
             return
+        self._admitted = False
         self._refuse(why)
-        if can_wait:
+        if can_wait or used > self._limits.unwaiting_end_at:
             raise StoreError(f"outbox {self._outbox}: {why}")
 
     def committed(self) -> None:
@@ -109,7 +122,7 @@ class Room:
     def is_pressed(self, connection: sqlite3.Connection) -> bool:
         """True while settled copies should go before their time."""
         used, free = self._bytes(connection)
-        if self.take() and used <= self._limits.results_end_at:
+        if self.take() and used <= self._limits.results_end_at and self._has_room_again(used):
             self._allow()
         if used > NEARLY_FULL * self._limits.results_end_at:
             return True
@@ -121,6 +134,10 @@ class Room:
             connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
         )
         return (pages - free) * size, free * size
+
+    def _has_room_again(self, used: int) -> bool:
+        # Results that come and go at the very end of it would have it told of again and again.
+        return not self._outgrown or used <= self._limits.room_again_at
 
     def _disk_full(self) -> str:
         try:
@@ -138,6 +155,7 @@ class Room:
         if self.trouble is not None:
             log.info("room for results again")
         self.trouble = None
+        self._outgrown = False
 
     def _let_go(self) -> None:
         self._held = False

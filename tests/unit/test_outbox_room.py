@@ -167,6 +167,25 @@ async def test_the_outbox_ends_at_its_size_and_goes_on_when_something_is_deliver
         assert (tmp_path / "outbox.db").stat().st_size <= limits.max_size
 
 
+async def test_results_of_machines_that_cannot_wait_end_at_its_size_too(tmp_path: Path) -> None:
+    limits = Limits(max_size=1_000_000, reserve=250_000)
+    with closing(opened(tmp_path, limits)) as box, capture_logs() as logs:
+        number = await until_refused(box, 1)
+        last = await until_refused(box, number, can_wait=False)
+        assert last - number > 50, "they have half of the reserve"
+        # Many at once, of both kinds, as they come at the end of a shift.
+        both = (box.append(record(last + n), can_wait=n % 2 == 0) for n in range(200))
+        assert all(isinstance(end, StoreError) for end in await asyncio.gather(*both, return_exceptions=True))
+        assert await commit(box, last - 1) == last - 1, "the other half is for what is delivered"
+        assert (tmp_path / "outbox.db").stat().st_size <= limits.max_size
+        assert [line["event"] for line in logs] == ["no room for results, machines are not acknowledged"]
+        assert "outbox.max_size" in box.troubles()[0]
+        await box.prune(30 * 86400.0)
+        assert await box.append(record(last)) == last
+        assert not box.troubles()
+        assert [line["event"] for line in logs[1:]] == ["room for results again"]
+
+
 async def test_pruning_leaves_room_for_results_in_between(tmp_path: Path) -> None:
     with closing(opened(tmp_path)) as box:
         await asyncio.gather(*(box.append(record(number)) for number in range(1, 2001)))
