@@ -5,7 +5,8 @@ Each folder of ``tests/cases/devices/`` is one, whatever its protocol:
 - ``station.yaml``: what a technician writes. Its first machine is the device.
 - ``wire.yaml``: ``manual`` names the source; ``exchanges`` are what the device ``says``, when it is ``asked`` or, once
   the station listens, by itself, as hexadecimal bytes, or as text with ``form: text``. Asked the same again, it says
-  what comes next in the list, and in the end the same again.
+  what comes next in the list, and in the end the same again. ``jobs`` are what a device that works on request is given,
+  one for each result.
 - ``expected.yaml``: ``measurements`` by name, all of them; and whatever else of a parsed result the case is about
   (``serial_number``, ``machine_verdict``, ...). A list of such is one for each result. ``hears`` is what the device is
   told after the last one was acknowledged, in the form of ``wire.yaml``.
@@ -25,7 +26,7 @@ from ruamel.yaml import YAML
 from agent.judging import criteria_for
 from agent.parsing import Parsed, cycle_key_of, parse
 from agent.settings import load
-from drivers.base import Acknowledging
+from drivers.base import Acknowledging, Performing
 from drivers.cable import PtyCable
 from drivers.registry import protocols
 
@@ -130,8 +131,11 @@ async def results(folder: Path, number: int, hears: str) -> list[Parsed]:
             async with asyncio.timeout(PATIENCE_S):
                 await driver.open()
                 speaking = asyncio.create_task(device.speak())
-                for _ in range(number):
-                    reading = await driver.read(await driver.next_event())
+                for place in range(number):
+                    if isinstance(driver, Performing):
+                        reading = await driver.perform(wire["jobs"][place])
+                    else:
+                        reading = await driver.read(await driver.next_event())
                     criteria = criteria_for(machine, settings, settings.criteria_set())
                     found.append(parse(machine, reading, criteria))
                     if isinstance(driver, Acknowledging):
