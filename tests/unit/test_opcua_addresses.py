@@ -101,7 +101,7 @@ def test_what_is_no_field_is_refused(text: str) -> None:
         ({"acknowledge": {}}, "give exactly one of write, call, four_phase"),
         ({"acknowledge": {"write": {"value": 1}}}, "give node_id or browse_path"),
         ({"acknowledge": {"write": {"node_id": "ns=x;i=1"}}}, "acknowledge.write.node_id: x is no index"),
-        ({"connect": {"url": "opc.tcp://u:p@h:1"}}, "string_pattern_mismatch"),
+        ({"connect": {"url": "opc.tcp://u:p@h:1"}}, "the server's endpoint is needed"),
         (
             {"connect": {"url": "opc.tcp://h", "user": {"name": "a", "password_file": "f"}}},
             "insecure link; add security",
