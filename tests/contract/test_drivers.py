@@ -49,6 +49,8 @@ PUSHED: Mapping[str, Callable[[Path], AbstractAsyncContextManager[ResultBench]]]
 }
 """A result is a message."""
 RESULTS = {**STANDING, **WHOLE, **PUSHED}
+ASKING = [*STANDING, *PUSHED]
+"""Their machines may ask whether a unit may start."""
 JOBS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[JobBench]]] = {
     "label-tcp": label_bench,
     "label-serial": label_serial_bench,
@@ -509,7 +511,7 @@ async def test_no_life_of_a_link_leaves_anything_open(
     make_bench: Callable[[Path], AbstractAsyncContextManager[Bench]], tmp_path: Path
 ) -> None:
     """A station reconnects for years: every file, socket and task it opened has to be closed again."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(3 * PATIENCE_S):
         async with make_bench(tmp_path) as bench:
             await lives(bench, 1)  # what is made once and kept is made now
         before = held_open()
@@ -615,6 +617,7 @@ async def answer(driver: Driver, number: int, values: Mapping[str, Scalar] = ANS
     await driver.answer({**values, "request": number})
 
 
+@pytest.mark.parametrize("machine", ASKING, indirect=True)
 async def test_a_machine_that_asks_is_told_all_there_is_to_know(machine: ResultBench) -> None:
     async with listening(machine) as driver:
         for number, values in ((1, ANSWER), (2, REFUSAL)):
@@ -630,6 +633,7 @@ async def test_a_machine_that_asks_is_told_all_there_is_to_know(machine: ResultB
                 assert str(values["text_ko"]).startswith(str(found["text_ko"])), "what does not fit is cut off"
 
 
+@pytest.mark.parametrize("machine", ASKING, indirect=True)
 async def test_a_late_answer_is_not_taken_for_the_next_ones(machine: ResultBench) -> None:
     """The machine gave up; it asks again, and takes the answer of its new request only."""
     async with listening(machine) as driver:
@@ -645,6 +649,7 @@ async def test_a_late_answer_is_not_taken_for_the_next_ones(machine: ResultBench
             assert found["code"] == ""
 
 
+@pytest.mark.parametrize("machine", ASKING, indirect=True)
 async def test_requests_and_results_come_in_turns(machine: ResultBench) -> None:
     async with listening(machine) as driver:
         for number in (1, 2, 3):
@@ -659,6 +664,7 @@ async def test_requests_and_results_come_in_turns(machine: ResultBench) -> None:
                 await held
 
 
+@pytest.mark.parametrize("machine", ASKING, indirect=True)
 async def test_a_request_is_not_lost_to_a_cancelled_wait(machine: ResultBench) -> None:
     async with listening(machine) as driver:
         waiting = asyncio.create_task(driver.next_event())

@@ -115,7 +115,7 @@ async def test_an_outbox_that_another_agent_uses_is_refused_with_what_to_do(tmp_
     async with agent(file, tmp_path, []) as process:
         await process.line("station running")
         async with agent(file, tmp_path, []) as second:
-            assert await second.ended() == 2
+            assert await second.ended() == 1
             await second.line("is in use: another agent runs with it")
         assert process.returncode is None
         assert await process.stop() == 0
@@ -134,7 +134,7 @@ async def test_a_password_file_that_cannot_be_read_is_refused(tmp_path: Path) ->
         encoding="utf-8",
     )
     async with agent(file, tmp_path, []) as process:
-        assert await process.ended() == 2
+        assert await process.ended() == 1
         await process.line(f"broker.password_file {missing} cannot be read")
     missing.write_text("secret\n")
     async with agent(file, tmp_path, []) as process:
