@@ -127,7 +127,7 @@ def _supervisors(
     # Companions first: whoever works for another has none of its own.
     for name, machine in sorted(settings.machines.items(), key=lambda item: bool(item[1].companions)):
         driver = folders[machine.protocol].driver(name, machine.protocol_settings)
-        companions = {wanted.machine: built[wanted.machine] for wanted in machine.companions}
+        companions = {wanted.machine: built[wanted.machine].companion for wanted in machine.companions}
         built[name] = Supervisor(
             machine,
             settings,

@@ -1,58 +1,49 @@
 """The life of one machine: open, listen, read, keep, acknowledge, reopen. The one owner of reconnecting."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
 from agent.clock import CentralClock
+from agent.companion import Companion
 from agent.conditions import Conditions
+from agent.counter import Counter
 from agent.criteria import StationCriteria
-from agent.cycles import Cursor, CycleKey, Relation, Step, step
+from agent.cycles import Relation, Step
 from agent.disk import PatientDisk, within
 from agent.faults import Faults
 from agent.interlock import Interlock
 from agent.judging import Cycle, judged, told_of, unjudged
 from agent.machine_clock import machines_own_time
 from agent.outbox import Outbox
-from agent.parsing import cycle_key_of, parse
+from agent.parsing import parse
 from agent.permits import Permits
 from agent.scans import Scans
 from agent.settings import MachineSettings, StationSettings
 from contracts.errors import LinkError, SetupError
 from contracts.measurement import Scalar
 from contracts.record import ProcessRecord
-from drivers.base import Acknowledging, Conditioned, Driver, MachineEvent, MachineRequest, Performing, Reading
+from drivers.base import Acknowledging, Conditioned, Driver, MachineEvent, MachineRequest, Reading
 from messaging.lives import live_again_and_again
 
 log = structlog.get_logger()
 
 SETUP_RETRY_S = 30.0
 """A machine with a configuration that cannot work is tried again this often: it may be mended at the machine."""
-LAST_ANSWER_S = 2.0
-"""Once the station stops, a companion has this long to finish its part of the unit in hand."""
-
-
-@dataclass(frozen=True)
-class _Said:
-    """What a companion said on its own for the job in hand: acknowledged when the record made of it is on disk."""
-
-    reading: Reading
-    key: CycleKey | None
-    cursor: Cursor | None
 
 
 class Supervisor:
     """Owns one machine's driver.
 
-    ``companions`` are supervisors of machines that work for this one's units; ``kept`` is called when a result is on
-    disk. ``scans`` are what the machine's scanner has read; a machine without records that has them is the scanner.
-    ``faults`` counts mistakes of the program itself: they end a life of the link, never the station.
-    ``conditions`` are what the machine says keeps it from working.
+    ``companions`` are machines that work for this one's units, ``companion`` is this one's own part in another's;
+    ``kept`` is called when a result is on disk. ``scans`` are what the machine's scanner has read; a machine without
+    records that has them is the scanner. ``faults`` counts mistakes of the program itself: they end a life of the
+    link, never the station. ``conditions`` are what the machine says keeps it from working.
     """
 
     def __init__(
@@ -63,7 +54,7 @@ class Supervisor:
         driver: Driver,
         outbox: Outbox,
         software: str,
-        companions: Mapping[str, "Supervisor"],
+        companions: Mapping[str, Companion],
         kept: Callable[[], None],
         clock: CentralClock,
         scans: Scans | None = None,
@@ -87,18 +78,13 @@ class Supervisor:
             if asking is not None
             else None
         )
-        self._open = asyncio.Event()
         self._told = ""
         self._stopping = asyncio.Event()
         self._disk = PatientDisk(machine.name, self._stopping)
-        self._hired = asyncio.Lock()
-        self._asked_at: datetime | None = None
-        self._said: asyncio.Queue[_Said] = asyncio.Queue()
-        self._used: list[_Said] = []
-        self._patience: asyncio.Timeout | None = None
-        self._hurried = False
         self.faults = Faults(self._log)
         self.conditions = Conditions(self._log)
+        self._counter = Counter(machine, outbox, self._disk)
+        self.companion = Companion(machine, driver, self._counter, self.faults, self._acknowledge)
         if isinstance(driver, Conditioned):
             driver.watch_conditions(self.conditions.heard)
 
@@ -119,108 +105,18 @@ class Supervisor:
         for companion in self._companions.values():
             companion.hurry()
 
-    # -- as a companion ----------------------------------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def hired(self) -> AsyncIterator[None]:
-        """As a companion: work for one unit, and for no other at the same time.
-
-        What this machine said before or after is not about that unit: it is told, and belongs to nobody.
-        """
-        async with self._hired:
-            self._asked_at = datetime.now(UTC)
-            try:
-                yield
-            finally:
-                self._asked_at = None
-                while not self._said.empty():
-                    await self._unasked(self._said.get_nowait())
-                self._used.clear()
-
-    async def answer(self, job: Mapping[str, Scalar], timeout_s: float) -> Reading | str:
-        """While hired: do the job, or report the next thing this machine says; else why there is nothing."""
-        try:
-            async with asyncio.timeout(min(timeout_s, LAST_ANSWER_S) if self._hurried else timeout_s) as self._patience:
-                await self._open.wait()
-                if isinstance(self._driver, Performing):
-                    return await self._driver.perform(job)
-                said = await self._said.get()
-                self._used.append(said)
-                return said.reading
-        except TimeoutError:
-            state = "said nothing" if self._open.is_set() else f"was not connected ({self._told or 'still connecting'})"
-            when = "before the station was stopped" if self._hurried else f"within {timeout_s:g} s"
-            return f"{self._machine.name} {state} {when}"
-        except (LinkError, SetupError) as error:
-            return f"{self._machine.name}: {error}"
-        except Exception as error:  # noqa: BLE001  # the unit's record is made without this companion
-            return f"{self._machine.name}: {self.faults.tell(error)}"
-        finally:
-            self._patience = None
-
-    def hurry(self) -> None:
-        """End this wait in answer(), and every later one, soon: the station stops."""
-        self._hurried = True
-        latest = asyncio.get_running_loop().time() + LAST_ANSWER_S
-        patience = self._patience
-        if patience is not None and not patience.expired() and (patience.when() or 0.0) > latest:
-            patience.reschedule(latest)
-
-    def cursors(self) -> list[Cursor]:
-        """While hired: the cursors of what was used, to be kept with the record."""
-        return [said.cursor for said in self._used if said.cursor is not None]
-
-    async def release(self) -> None:
-        """While hired: the record is on disk, so what was used of this machine's is acknowledged."""
-        for said in self._used:
-            await self._acknowledge_aside(said)
-
-    async def _say(self, event: MachineEvent, reading: Reading) -> None:
-        key = cycle_key_of(self._machine, reading)
-        cursor: Cursor | None = None
-        if key is not None:
-            last = await self._disk.keep(lambda: self._outbox.cursor(self._machine.name))
-            found = step(last, self._machine.name, key, self._machine.counter_modulus)
-            if found.relation is Relation.REPEAT:
-                await self._acknowledge(reading, key)
-                return
-            cursor = found.cursor
-            if any(said.cursor == cursor for said in self._used):
-                return  # said again because it is not acknowledged yet: the record is being made
-        said = _Said(reading, key, cursor)
-        if self._asked_at is None or event.first or event.signalled_at < self._asked_at:
-            await self._unasked(said)
-        else:
-            self._said.put_nowait(said)
-
-    async def _unasked(self, said: _Said) -> None:
-        self._log.warning("companion spoke unasked", values=_values(said.reading))
-        if said.cursor is not None:
-            cursor = said.cursor
-            await self._disk.keep(lambda: self._outbox.keep_cursor(cursor))
-        await self._acknowledge_aside(said)
-
-    async def _acknowledge_aside(self, said: _Said) -> None:
-        """A companion's own life notices a lost link; whoever hired it goes on."""
-        try:
-            await self._acknowledge(said.reading, said.key)
-        except (LinkError, SetupError) as error:
-            self._log.warning("companion not acknowledged", error=str(error))
-
     # -- as a scanner ------------------------------------------------------------------------------------------------
 
     async def _scan(self, event: MachineEvent, reading: Reading) -> None:
         """Its number is on disk before it is acknowledged: after a crash it is known, and is about no unit."""
         assert self._scans is not None
-        key = cycle_key_of(self._machine, reading)
-        if key is not None:
-            last = await self._disk.keep(lambda: self._outbox.cursor(self._machine.name))
-            found = step(last, self._machine.name, key, self._machine.counter_modulus)
+        key, found = await self._counter.look(reading)
+        if found is not None:
             if found.relation is Relation.REPEAT:
                 await self._acknowledge(reading, key)
                 return
-            await self._disk.keep(lambda: self._outbox.keep_cursor(found.cursor))
-        if event.gap or (key is not None and found.missed != 0):
+            await self._counter.keep(found.cursor)
+        if event.gap or (found is not None and found.missed != 0):
             self._scans.forget("the scanner read something since that did not arrive")
         if not event.first:
             self._scans.heard(event, reading)
@@ -245,10 +141,10 @@ class Supervisor:
                 return
             self._log.info("machine connected", again=bool(self._told))
             self._told = ""
-            self._open.set()
+            self.companion.connected()
             await self._listen()
         finally:
-            self._open.clear()
+            self.companion.disconnected()
             if self._scans is not None and not self._machine.records:
                 self._scans.forget("the link to the scanner ended")
             await self._driver.close()
@@ -286,21 +182,17 @@ class Supervisor:
             return
         reading = await self._driver.read(event)
         if not self._machine.records:
-            await (self._say if self._scans is None else self._scan)(event, reading)
+            await (self.companion.heard if self._scans is None else self._scan)(event, reading)
             return
-        key = cycle_key_of(self._machine, reading)
-        found: Step | None = None
-        if key is not None:
-            cursor = await self._disk.keep(lambda: self._outbox.cursor(self._machine.name))
-            found = step(cursor, self._machine.name, key, self._machine.counter_modulus)
+        key, found = await self._counter.look(reading)
+        if found is not None:
             if found.relation is Relation.REPEAT:
                 await self._acknowledge(reading, key)
                 return
             if self._is_baseline(event, found):
-                baseline = found.cursor
                 if found.relation is Relation.NEW_EPOCH:
                     self._log.warning("machine restarted, results may be missed", cycle_key=key)
-                await self._disk.keep(lambda: self._outbox.keep_cursor(baseline))
+                await self._counter.keep(found.cursor)
                 return
             if found.missed is None or found.missed > 0:
                 self._log.warning("results missed", missed=found.missed, cycle_key=key)
@@ -334,7 +226,7 @@ class Supervisor:
             answers: dict[str, tuple[MachineSettings, Reading | str]] = {}
             for wanted in self._machine.companions:
                 other = self._companions[wanted.machine]
-                answers[wanted.machine] = (other._machine, await other.answer(job, wanted.timeout))
+                answers[wanted.machine] = (other.machine, await other.answer(job, wanted.timeout))
             await self._keep_record(event, reading, found, answers, scanned)
             if self._scans is not None:
                 self._scans.used()
@@ -368,7 +260,7 @@ class Supervisor:
         try:
             record = self._judged(reading, cycle, answers, scanned)
         except Exception as error:  # noqa: BLE001  # the result exists, whatever we think of it: a message comes once
-            raw = reading.raw if reading.raw is not None else ascii(_values(reading)).encode()
+            raw = reading.raw if reading.raw is not None else ascii(reading.plain()).encode()
             record = unjudged(replace(cycle, raw=raw), self._settings, self._software, self.faults.tell(error))
         cursors = [found.cursor] if found is not None else []
         for companion in self._companions.values():
@@ -427,6 +319,7 @@ class Supervisor:
         if self._told != str(error):
             self._log.warning(event, error=str(error))
             self._told = str(error)
+            self.companion.is_away(self._told)
 
 
 async def _end(*tasks: asyncio.Task[Any] | None) -> None:
@@ -435,7 +328,3 @@ async def _end(*tasks: asyncio.Task[Any] | None) -> None:
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
-
-
-def _values(reading: Reading) -> dict[str, object]:
-    return {name: point.value for name, point in reading.values.items()}

@@ -103,18 +103,23 @@ async def _run(settings: CentralSettings, instance: str | None) -> None:
     try:
         store.check_schema()
         ingestor = Ingestor(store, settings.broker, instance=instance, serial_form=settings.serial_form)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, ingestor.stop)
-        feeding = asyncio.create_task(feed_watchdog(SystemdNotifier(), ingestor.turn))
-        try:
-            await ingestor.run()
-        finally:
-            feeding.cancel()
-            await asyncio.gather(feeding, return_exceptions=True)
+        await _serve(ingestor)
         log.info("central stopped", **vars(ingestor.counters))
     finally:
         store.close()
+
+
+async def _serve(service: Ingestor | Responder) -> None:
+    """Run it until SIGTERM or Ctrl-C, and tell systemd that it turns."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, service.stop)
+    feeding = asyncio.create_task(feed_watchdog(SystemdNotifier(), service.turn))
+    try:
+        await service.run()
+    finally:
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
 
 
 @app.command()
@@ -134,15 +139,7 @@ async def _permits(settings: CentralSettings) -> None:
     try:
         answering.check_schema()
         responder = Responder(answering, publishing, settings.broker, settings.permits)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, responder.stop)
-        feeding = asyncio.create_task(feed_watchdog(SystemdNotifier(), responder.turn))
-        try:
-            await responder.run()
-        finally:
-            feeding.cancel()
-            await asyncio.gather(feeding, return_exceptions=True)
+        await _serve(responder)
         log.info("permits stopped", **vars(responder.counters))
     finally:
         answering.close()

@@ -179,6 +179,10 @@ class Reading:
     values: Mapping[str, PointValue] = field(default_factory=dict)
     raw: bytes | None = None
 
+    def plain(self) -> dict[str, RawValue | None]:
+        """The values alone, by point."""
+        return {name: point.value for name, point in self.values.items()}
+
 
 class Driver(Protocol):
     """One machine on one link."""

@@ -77,7 +77,7 @@ async def supervised(
     scans = scans_of(settings.machines, clock)
     for name in sorted(drivers, key=lambda name: bool(settings.machines[name].companions)):
         machine = settings.machines[name]
-        companions = {wanted.machine: built[wanted.machine] for wanted in machine.companions}
+        companions = {wanted.machine: built[wanted.machine].companion for wanted in machine.companions}
         built[name] = Supervisor(
             machine,
             settings,
