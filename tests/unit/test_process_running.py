@@ -16,7 +16,9 @@ LEAVES_A_FAMILY = """
 import os, signal, sys, time
 def live(name):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    open(name, "w").write(str(os.getpid()))
+    with open(name + ".new", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename(name + ".new", name)
     while True:
         time.sleep(60)
 if os.fork() == 0:
@@ -50,6 +52,11 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def is_born(folder: Path) -> bool:
+    """Child and daemon run, each of its own time."""
+    return all((folder / name).exists() for name in ("child", "daemon"))
 
 
 def family(folder: Path) -> list[int]:
@@ -124,7 +131,7 @@ async def test_a_tool_that_tidies_up_at_sigterm_is_given_the_time(tmp_path: Path
 
 async def test_a_run_that_is_given_up_has_ended_when_the_cancellation_arrives(tmp_path: Path) -> None:
     working = asyncio.create_task(python(STAYS, tmp_path))
-    await until(lambda: (tmp_path / "daemon").exists() and (tmp_path / "daemon").read_text() != "")
+    await until(lambda: is_born(tmp_path))
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
@@ -151,7 +158,7 @@ async def test_a_station_that_is_killed_takes_its_tools_with_it(tmp_path: Path) 
         f"directory={str(tmp_path)!r}, limit_s=60.0))"
     )
     async with Process([sys.executable, "-c", station]) as process:
-        await until(lambda: (tmp_path / "daemon").exists() and (tmp_path / "daemon").read_text() != "")
+        await until(lambda: is_born(tmp_path))
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
         await until(lambda: not any(map(is_alive, family(tmp_path))))

@@ -41,7 +41,7 @@ async def station(tmp_path: Path) -> AsyncIterator[tuple[ToldDriver, ProcessSimu
     built: dict[str, Supervisor] = {}
     for name, driver in drivers.items():
         machine = settings.machines[name]
-        companions = {wanted.machine: built[wanted.machine] for wanted in machine.companions}
+        companions = {wanted.machine: built[wanted.machine].companion for wanted in machine.companions}
         built[name] = Supervisor(
             machine,
             settings,
