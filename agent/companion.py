@@ -128,12 +128,12 @@ class Companion:
 
     async def heard(self, event: MachineEvent, reading: Reading) -> None:
         """The machine said something: it is for the unit in hand, or for none."""
-        key, found = await self._counter.look(reading)
+        key, found = await self._counter.look(event, reading)
         if found is not None and found.relation is Relation.REPEAT:
             await self._acknowledge(reading, key)
             return
         cursor = None if found is None else found.cursor
-        if cursor is not None and any(said.cursor == cursor for said in self._used):
+        if cursor is not None and any(_is_same(said.cursor, cursor) for said in self._used):
             return  # said again because it is not acknowledged yet: the record is being made
         said = _Said(reading, key, cursor)
         if self._asked_at is None or event.first or event.signalled_at < self._asked_at:
@@ -153,3 +153,7 @@ class Companion:
             await self._acknowledge(said.reading, said.key)
         except (LinkError, SetupError) as error:
             self._log.warning("companion not acknowledged", error=str(error))
+
+
+def _is_same(one: Cursor | None, other: Cursor) -> bool:
+    return one == other and one.content == other.content

@@ -1,4 +1,6 @@
-"""What a machine says keeps it from working: told once when it appears, once when it is over, and counted."""
+"""What a machine says keeps it from working: told once when it appears, once when it is over, and counted.
+
+What is wrong with what it says is counted beside that."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,12 +19,13 @@ class Condition:
 
 
 class Conditions:
-    """``standing``: those known to stand, by name. ``count``: how often each has appeared."""
+    """``standing``: those known to stand, by name. ``count``: how often each has appeared, or happened."""
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
         self.standing: dict[str, Condition] = {}
         self.count: Counter[str] = Counter()
+        self._told: dict[str, str] = {}
 
     def heard(self, found: Mapping[str, str]) -> None:
         """The machine has said how it is: these conditions (name -> text) stand, and no others."""
@@ -36,3 +39,10 @@ class Conditions:
                 self.standing[name] = Condition(text, now)
                 self.count[name] += 1
                 self._log.warning("machine condition", condition=name, text=text, times=self.count[name])
+
+    def happened(self, name: str, text: str) -> None:
+        """Something that does not stand, at one moment: counted, and told unless it is what was told last."""
+        self.count[name] += 1
+        if self._told.get(name) != text:
+            self._told[name] = text
+            self._log.warning("machine condition", condition=name, text=text, times=self.count[name])

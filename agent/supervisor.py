@@ -83,7 +83,7 @@ class Supervisor:
         self._disk = PatientDisk(machine.name, self._stopping)
         self.faults = Faults(self._log)
         self.conditions = Conditions(self._log)
-        self._counter = Counter(machine, outbox, self._disk)
+        self._counter = Counter(machine, outbox, self._disk, self.conditions)
         self.companion = Companion(machine, driver, self._counter, self.faults, self._acknowledge)
         if isinstance(driver, Conditioned):
             driver.watch_conditions(self.conditions.heard)
@@ -110,7 +110,7 @@ class Supervisor:
     async def _scan(self, event: MachineEvent, reading: Reading) -> None:
         """Its number is on disk before it is acknowledged: after a crash it is known, and is about no unit."""
         assert self._scans is not None
-        key, found = await self._counter.look(reading)
+        key, found = await self._counter.look(event, reading)
         if found is not None:
             if found.relation is Relation.REPEAT:
                 await self._acknowledge(reading, key)
@@ -184,7 +184,7 @@ class Supervisor:
         if not self._machine.records:
             await (self.companion.heard if self._scans is None else self._scan)(event, reading)
             return
-        key, found = await self._counter.look(reading)
+        key, found = await self._counter.look(event, reading)
         if found is not None:
             if found.relation is Relation.REPEAT:
                 await self._acknowledge(reading, key)

@@ -56,8 +56,8 @@ class ProcessRecord(Contract):
 
     ``cycle_key`` is the machine's own number for the result; ``cycle_epoch`` counts the machine's restarts as
     this station saw them. ``missed_before`` is how many results the counter shows as never read before this one
-    (None: unknown, the counter stepped back). ``possible_repeat`` marks a result that cannot be told from one
-    read twice around a crash. ``raw`` is what the machine sent, kept whenever it could not be understood.
+    (None: unknown, the counter stepped back, or stood still). ``possible_repeat`` marks a result that cannot be told
+    from one read twice around a crash. ``raw`` is what the machine sent, kept whenever it could not be understood.
     ``source_timestamp`` is when the machine says the result came to be, kept as it came; ``source_clock_off`` says
     that it cannot be right, by the station's clock. ``clock_offset_seconds`` is how far the station's clock runs ahead;
     ``completed_within_seconds`` how far ``completed_at``, so corrected, may be from the truth at most. None: not known,

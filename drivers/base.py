@@ -118,6 +118,12 @@ class ProtocolSettings(Strict):
         """For a machine that works on request (``Performing``): how long one job may take by these settings."""
         return None
 
+    @property
+    def holds_results(self) -> bool:
+        """The trigger is the ready signal of a handshake in four phases: while it is on, a result waits, with all of
+        its points, also where the link was opened only then."""
+        return False
+
     def needed_files(self) -> Mapping[str, NeededFile]:
         """Key path -> what has to be on the station's computer there; nothing is looked at here."""
         return {}

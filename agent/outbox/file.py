@@ -277,8 +277,9 @@ def notes(connection: sqlite3.Connection, prefix: str) -> dict[str, str]:
 def keep_cursor(connection: sqlite3.Connection, cursor: Cursor) -> None:
     """Replace a machine's cursor."""
     connection.execute(
-        "INSERT INTO cursors (machine, key_type, cycle_key, epoch) VALUES (?, ?, ?, ?) ON CONFLICT (machine)"
-        " DO UPDATE SET key_type = excluded.key_type, cycle_key = excluded.cycle_key, epoch = excluded.epoch",
+        "INSERT INTO cursors (machine, key_type, cycle_key, epoch, content) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (machine) DO UPDATE SET key_type = excluded.key_type, cycle_key = excluded.cycle_key,"
+        " epoch = excluded.epoch, content = excluded.content",
         (cursor.machine, *cursor.as_row()),
     )
 
@@ -315,7 +316,8 @@ def _is_unreadable(error: sqlite3.Error) -> bool:
 def _proven_cursors(connection: sqlite3.Connection) -> Iterator[Cursor]:
     """The machines' last cycles, as far as the record of each can still be read.
 
-    A cycle whose record is lost must be recorded again, should the machine still offer it.
+    A cycle whose record is lost must be recorded again, should the machine still offer it. What it said is not asked
+    for: a file of an older version does not have it.
     """
     rows: list[tuple[object, ...]] = []
     with contextlib.suppress(sqlite3.Error):

@@ -167,7 +167,7 @@ class Outbox:
 
         def work(connection: sqlite3.Connection) -> Cursor | None:
             row = connection.execute(
-                "SELECT key_type, cycle_key, epoch FROM cursors WHERE machine = ?", (machine,)
+                "SELECT key_type, cycle_key, epoch, content FROM cursors WHERE machine = ?", (machine,)
             ).fetchone()
             return None if row is None else Cursor.from_row(machine, *row)
 

@@ -5,7 +5,7 @@ highest seq that may have left this file, ``absent`` how many numbers up to ``la
 after their time, or never brought back from a damaged file). ``records``: numbered in their stream; settled once
 central has committed them; parked when they cannot be sent; ``crc`` tells a content that is no longer what was kept.
 ``cursors``: the last cycle of each machine that was
-kept. ``notes``: what the station remembers about itself.
+kept, and a digest of what it said. ``notes``: what the station remembers about itself.
 
 A month of settled records stays in the file. Whatever is asked while results come in has an index of its own, so
 that the writer never walks through that month.
@@ -67,3 +67,8 @@ def keep_streams_that_have_ended(db: Database) -> None:
 @migrations()
 def check_contents(db: Database) -> None:
     db.execute("ALTER TABLE records ADD COLUMN crc INTEGER")
+
+
+@migrations()
+def tell_results_of_one_number_apart(db: Database) -> None:
+    db.execute("ALTER TABLE cursors ADD COLUMN content TEXT")

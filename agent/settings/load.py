@@ -102,6 +102,18 @@ def _warnings(document: Document, machines: Mapping[str, MachineSettings]) -> It
         for key, message in machine.protocol_settings.warnings().items():
             path = ("machines", name, *key.split("."))
             yield issue_at(document.place(path), path, f"warning: {message}")
+        if (
+            machine.records
+            and machine.cycle_key is None
+            and document.node(("machines", name, "acknowledge")) is not None
+        ):
+            path = ("machines", name, "acknowledge")
+            message = (
+                "warning: without cycle_key a result that is read again after the station was interrupted before it "
+                "was acknowledged is recorded twice, marked possible_repeat; let cycle_key name the point that the "
+                "machine counts its results by, if it has one"
+            )
+            yield issue_at(document.place(path), path, message)
 
 
 def _is_missing(path: Path) -> bool:

@@ -151,7 +151,8 @@ class MachineKeys(Strict):
     """Table measurement -> column -> the array point that holds it, one value per row."""
     machine_verdict: MachineVerdictSettings | None = None
     cycle_key: PointName | None = None
-    """Point that holds the machine's own number of the result, a counter or text: tells repeats and gaps."""
+    """Point that holds the machine's own number of the result, a counter or text: tells repeats and gaps. Another
+    result under the same number is recorded too, and told."""
     counter_modulus: Annotated[int, Field(ge=2)] | None = None
     """How many values the counter has before it is 0 again. None: as its point's type says (uint16: 65536)."""
     cycle_time: PointName | None = None

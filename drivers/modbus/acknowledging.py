@@ -43,10 +43,7 @@ class Acknowledger:
 
     def is_ready_signal(self, point: ModbusPoint) -> bool:
         """Whether this point is the handshake's own ``ready``: it goes off with every result."""
-        if self.four_phase is None:
-            return False
-        ready = self.four_phase.ready
-        return (point.table, point.address, point.bit) == (ready.table, ready.address, ready.bit)
+        return self.four_phase is not None and self.four_phase.is_ready(point)
 
     async def acknowledge(self, reading: Reading, cycle_key: Scalar | None) -> bool:
         """True where the machine took its ready back. Raises HandshakeError, LinkError or SetupError."""

@@ -94,6 +94,10 @@ class ModbusFourPhase(FourPhase[SignalRegister]):
             raise ValueError(f"ack: a {self.ack.table} cannot be written; it is a holding_register or a coil")
         return self
 
+    def is_ready(self, point: ModbusPoint) -> bool:
+        """Whether this point is the handshake's own ``ready``: it goes off with every result."""
+        return (point.table, point.address, point.bit) == (self.ready.table, self.ready.address, self.ready.bit)
+
 
 class Acknowledge(Strict):
     """How the machine is told that its result is kept: by one write, or by a handshake in four phases."""
@@ -184,6 +188,13 @@ class ModbusSettings(ProtocolSettings):
             "seen; give trigger.counter, or acknowledge by four_phase, if the machine has them"
         )
         return {"trigger.on": told}
+
+    @property
+    def holds_results(self) -> bool:
+        four_phase = None if self.acknowledge is None else self.acknowledge.four_phase
+        trigger = self.points.get(self.trigger.point)
+        is_flag = self.trigger.on in ("rising", "value")
+        return is_flag and trigger is not None and four_phase is not None and four_phase.is_ready(trigger)
 
     def needed_files(self) -> Mapping[str, NeededFile]:
         return self.connect.needed_files()

@@ -282,6 +282,11 @@ class OpcUaSettings(ProtocolSettings):
         return self._is_ready(self.trigger.point)
 
     @property
+    def holds_results(self) -> bool:
+        trigger = self.trigger
+        return isinstance(trigger, DataTrigger) and trigger.on == "rising" and self.trigger_is_ready
+
+    @property
     def handshake_witness(self) -> str | None:
         """The point that has to be the same before a handshake's ack; None where no point tells results apart."""
         shaken = None if self.acknowledge is None else self.acknowledge.four_phase

@@ -1,5 +1,6 @@
 """A machine's counter against the last one kept."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,7 +51,37 @@ def test_only_an_equal_counter_is_ever_a_repeat(last: int, now: int) -> None:
     assert found.missed is None or 0 <= found.missed < UINT16
 
 
-@given(st.one_of(st.integers(), st.text(max_size=20)), st.integers(0, 9))
-def test_a_cursor_survives_its_row(key: int | str, epoch: int) -> None:
-    cursor = Cursor("tester", key, epoch)
-    assert Cursor.from_row("tester", *cursor.as_row()) == cursor
+@given(st.one_of(st.integers(), st.text(max_size=20)), st.integers(0, 9), st.none() | st.text(max_size=8))
+def test_a_cursor_survives_its_row(key: int | str, epoch: int, content: str | None) -> None:
+    cursor = Cursor("tester", key, epoch, content)
+    back = Cursor.from_row("tester", *cursor.as_row())
+    assert (back, back.content) == (cursor, content)
+
+
+def test_another_result_under_the_same_number_is_a_new_epoch_and_never_a_repeat() -> None:
+    last = Cursor("tester", 7, epoch=2, content="a")
+    found = step(last, "tester", 7, content="b", presented=True)
+    assert (found.relation, found.missed, found.cursor.epoch) == (Relation.REUSED, None, 3)
+    assert found.cursor.content == "b"
+    assert step(found.cursor, "tester", 7, content="b", presented=True).relation is Relation.REPEAT
+
+
+def test_a_text_that_is_used_again_tells_of_no_gap() -> None:
+    found = step(Cursor("tester", "SN-1", content="a"), "tester", "SN-1", content="b", presented=True)
+    assert (found.relation, found.missed) == (Relation.REUSED, 0)
+
+
+@pytest.mark.parametrize(("before", "now", "differs"), [("a", "b", True), ("a", "a", False), (None, "b", False)])
+def test_what_merely_stands_beside_a_number_makes_no_result_of_it(before: str | None, now: str, differs: bool) -> None:
+    last = Cursor("tester", 7, content=before)
+    found = step(last, "tester", 7, content=now)
+    assert (found.relation, found.cursor, found.differs) == (Relation.REPEAT, last, differs)
+
+
+def test_before_a_first_result_values_may_stand_as_they_like() -> None:
+    assert not step(Cursor("tester", 0, content="a"), "tester", 0, content="b").differs
+
+
+def test_a_number_of_which_only_the_key_is_known_is_a_repeat() -> None:
+    """A file of an older version does not tell what its last result said."""
+    assert step(Cursor("tester", 7), "tester", 7, content="b", presented=True).relation is Relation.REPEAT

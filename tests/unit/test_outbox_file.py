@@ -169,7 +169,8 @@ async def test_cycles_that_are_damaged_themselves_are_left_behind(path: Path) ->
         connection.execute("UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', '') WHERE type = 'table'")
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute(
-            "INSERT INTO cursors VALUES ('a', 'int', 'seven', 0), ('b', 'int', '7', NULL), (NULL, 1, 2, 3)"
+            "INSERT INTO cursors (machine, key_type, cycle_key, epoch)"
+            " VALUES ('a', 'int', 'seven', 0), ('b', 'int', '7', NULL), (NULL, 1, 2, 3)"
         )
         connection.execute("UPDATE records SET body = NULL WHERE seq = 40")
     with closing(opened(path)) as box:

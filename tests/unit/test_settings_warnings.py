@@ -182,3 +182,25 @@ def test_a_duration_that_is_too_short_is_told_a_duration(tmp_path: Path) -> None
     file.write_text(STATION.replace("idle: 20ms", "idle: 1ms"), encoding="utf-8")
     with pytest.raises(SettingsError, match="out of range; expected at least 2ms"):
         load(file)
+
+
+OPCUA = """machines:
+  marker:
+    protocol: opcua
+    connect: {url: opc.tcp://marker.line:4840}
+    trigger: {point: ready, on: rising}
+    points: {ready: {node_id: "ns=2;s=ready"}, n: {node_id: "ns=2;s=n"}, serial_number: {node_id: "ns=2;s=code"}}
+    acknowledge: {four_phase: {ready: {node_id: "ns=2;s=ready"}, ack: {node_id: "ns=2;s=ack"}}}
+"""
+
+
+def test_a_handshake_without_a_number_is_told_to_leave_repeats_open(tmp_path: Path) -> None:
+    """Ready says that a result waits, not which: after a crash it may be the one that is kept."""
+    file = tmp_path / "station.yaml"
+    station, _, _ = STATION.partition("machines:")
+    file.write_text(station + OPCUA, encoding="utf-8")
+    (told,) = map(str, load(file).warnings)
+    assert told.startswith(f"{file}:9:5 machines.marker.acknowledge: warning: without cycle_key a result")
+    assert "let cycle_key name the point" in told
+    file.write_text(f"{station}{OPCUA}    cycle_key: n\n", encoding="utf-8")
+    assert load(file).warnings == ()

@@ -121,6 +121,74 @@ async def test_the_same_number_after_a_crash_is_acknowledged_and_not_recorded(tm
         assert [record.cycle_key for record in await records(outbox)] == [8]
 
 
+async def test_another_result_under_the_same_number_is_kept_named_and_counted(tmp_path: Path, outbox: Outbox) -> None:
+    """A machine that was restarted, or counts units and not their tests: the second result must not pass for the first
+    one read again, whichever point it differs in."""
+    driver = ToldDriver()
+    others = [result(7, temperature=60.5), result(7, serial_number="SN-1"), result(7, judgement=2)]
+    with capture_logs() as logs:
+        async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox) as supervisors:
+            for one in (result(7), result(7), *others):
+                driver.say(one)
+            driver.say(result(8))
+            await until(lambda: driver.acknowledged == [7, 7, 7, 7, 7, 8])
+            count = supervisors["tester"].conditions.count
+    found = [(record.cycle_key, record.cycle_epoch, record.missed_before) for record in await records(outbox)]
+    assert found == [(7, 0, 0), (7, 1, None), (7, 2, None), (7, 3, None), (8, 3, 0)]
+    told = [entry["text"] for entry in logs if entry["event"] == "machine condition"]
+    assert len(told) == 1
+    assert "result_counter 7" in told[0]
+    assert count == {"cycle_key_reused": 3}
+
+
+async def test_what_is_no_part_of_a_result_makes_no_other_one(tmp_path: Path, outbox: Outbox) -> None:
+    driver = ToldDriver()
+    async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox) as supervisors:
+        driver.say(result(7, request_number=1))
+        driver.say(result(7, request_number=2, tof_i2c=PointValue(True, Quality.UNCERTAIN)))
+        await until(lambda: driver.acknowledged == [7, 7])
+        assert len(await records(outbox)) == 1
+        assert not supervisors["tester"].conditions.count
+
+
+async def test_values_of_the_next_unit_beside_the_last_number_are_no_result_and_are_told(
+    tmp_path: Path, outbox: Outbox
+) -> None:
+    """A machine sets its counter last: as the link is opened again its next unit may stand there half."""
+    driver = ToldDriver()
+    with capture_logs() as logs:
+        async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox) as supervisors:
+            driver.say(result(7))
+            driver.say(result(7, serial_number="SN-8"), first=True)
+            driver.say(result(7, serial_number="SN-8", temperature=59.0), first=True)
+            driver.say(result(8, serial_number="SN-8"))
+            await until(lambda: driver.acknowledged == [7, 7, 7, 8])
+            assert supervisors["tester"].conditions.count == {"standing_result_differs": 2}
+    found = [(record.cycle_key, record.cycle_epoch, record.missed_before) for record in await records(outbox)]
+    assert found == [(7, 0, 0), (8, 0, 0)]
+    assert len([entry for entry in logs if entry["event"] == "machine condition"]) == 1
+
+
+async def test_a_result_that_a_handshake_holds_is_told_from_the_last_one_of_its_number(
+    tmp_path: Path, outbox: Outbox
+) -> None:
+    """The station was away: while ready is on the points are the waiting result's, also where its number is not new."""
+    driver = ToldDriver()
+    shaken = {
+        "acknowledge: {write: {holding_register: 50, type: uint16, value": "acknowledge: {four_phase: {ready: "
+        "{coil: 1}, ack: {coil: 2}, echo: {holding_register: 50, type: uint16, value",
+        '{cycle_key}"}}': '{cycle_key}"}}}',
+        "trigger: {point: result_counter, on: change": "trigger: {point: ready, on: rising",
+        "    points:\n": "    points:\n      ready: {coil: 1}\n",
+    }
+    async with supervised(station("P03-A", tmp_path, shaken), {"tester": driver}, outbox):
+        driver.say(result(7))
+        driver.say(result(7), first=True)
+        driver.say(result(7, serial_number="SN-8"), first=True)
+        await until(lambda: driver.acknowledged == [7, 7, 7])
+    assert [record.serial_number for record in await records(outbox)] == ["WF-KR-261123D-001-0007", "SN-8"]
+
+
 async def test_a_gap_and_a_restart_of_the_machine_are_told_in_the_record(tmp_path: Path, outbox: Outbox) -> None:
     await outbox.keep_cursor(Cursor("tester", 7))
     driver = ToldDriver()
