@@ -4,7 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from contracts.base import Contract, LotNumber, ProcessCode, SerialNumber, UtcTime
+from contracts.base import Contract, LotNumber, ProcessCode, Seq, SerialNumber, StreamId, UtcTime
+from contracts.measurement import Measurement
+from contracts.record import DataLevel, Defect, ProcessRecord
 
 Reason = Annotated[str, Field(min_length=1, max_length=1000)]
 
@@ -26,6 +28,29 @@ class LotCreated(Decision):
     target_quantity: Annotated[int, Field(ge=1, le=100)] = 100
 
 
+class LotChanged(Decision):
+    """A manager changed what a LOT that is open is to be. None: as it was."""
+
+    kind: Literal["lot_changed"] = "lot_changed"
+    lot_number: LotNumber
+    product_model: str | None = None
+    target_quantity: Annotated[int, Field(ge=1, le=100)] | None = None
+
+
+class LotStarted(Decision):
+    """A person says that work on a LOT has begun, before any record does."""
+
+    kind: Literal["lot_started"] = "lot_started"
+    lot_number: LotNumber
+
+
+class LotDeleted(Decision):
+    """An administrator takes away a LOT nothing was made in. Work that comes after all brings it back, flagged."""
+
+    kind: Literal["lot_deleted"] = "lot_deleted"
+    lot_number: LotNumber
+
+
 class LotShortClosed(Decision):
     """A manager ends a LOT below its target quantity: what is finally passed or failed now is all there will be."""
 
@@ -38,6 +63,83 @@ class LotClosed(Decision):
 
     kind: Literal["lot_closed"] = "lot_closed"
     lot_number: LotNumber
+
+
+class SerialCreated(Decision):
+    """A person entered a unit before it was worked on, or gave it another place. The last word counts.
+
+    A number made of its LOT (``WF-KR-241118D-001-0001``) says LOT and sequence itself, whatever stands here.
+    """
+
+    kind: Literal["serial_created"] = "serial_created"
+    serial_number: SerialNumber
+    lot_number: LotNumber
+    sequence_in_lot: Annotated[int, Field(ge=1, le=100)]
+
+
+class SerialDeleted(Decision):
+    """An administrator takes away a unit that nothing was done to. Work that comes after all brings it back."""
+
+    kind: Literal["serial_deleted"] = "serial_deleted"
+    serial_number: SerialNumber
+
+
+class StatusDecided(Decision):
+    """A person says what has become of a unit, whatever its processes say. A FAILED unit moves on only by rework."""
+
+    kind: Literal["status_decided"] = "status_decided"
+    serial_number: SerialNumber
+    status: Literal["IN_PROGRESS", "PASSED", "FAILED"]
+    failure_reason: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+
+    @model_validator(mode="after")
+    def _failed_says_why(self) -> Self:
+        if (self.status == "FAILED") != (self.failure_reason is not None):
+            raise ValueError("failure_reason is given exactly with FAILED")
+        return self
+
+
+class ProcessStarted(Decision):
+    """A person began a process: a permit that central gave. Its result is a record that names it (``Entry.started``),
+    or another start that ``replaces`` it."""
+
+    kind: Literal["process_started"] = "process_started"
+    process: ProcessCode
+    data_level: DataLevel = DataLevel.SERIAL
+    serial_number: SerialNumber | None = None
+    lot_number: LotNumber | None = None
+    operator: Annotated[str, Field(min_length=1, max_length=100)]
+    started_at: UtcTime
+    measurements: tuple[Measurement, ...] = ()
+    defects: tuple[Defect, ...] = ()
+    process_order: Annotated[int, Field(ge=0, le=1000)] | None = None
+    notes: Annotated[str, Field(max_length=1000)] | None = None
+    permit: Annotated[int, Field(ge=1)] | None = None
+    replaces: Seq | None = None
+
+
+class RecordCorrected(Decision):
+    """A person corrects a record. The record stays as it came; from now on this one counts in its place.
+
+    Of several the last counts. Unit, LOT, process and level are the record's own.
+    """
+
+    kind: Literal["record_corrected"] = "record_corrected"
+    stream_id: StreamId
+    seq: Seq
+    serial_number: SerialNumber | None = None
+    lot_number: LotNumber | None = None
+    record: ProcessRecord
+
+
+class RecordDeleted(Decision):
+    """An administrator takes a record, or a start, out of what counts. It stays as it came; nothing brings it back."""
+
+    kind: Literal["record_deleted"] = "record_deleted"
+    stream_id: StreamId
+    seq: Seq
+    serial_number: SerialNumber | None = None
+    lot_number: LotNumber | None = None
 
 
 class ReworkAuthorised(Decision):
@@ -92,8 +194,17 @@ class HoldReleased(Decision):
 
 AnyDecision = Annotated[
     LotCreated
+    | LotChanged
+    | LotStarted
+    | LotDeleted
     | LotShortClosed
     | LotClosed
+    | SerialCreated
+    | SerialDeleted
+    | StatusDecided
+    | ProcessStarted
+    | RecordCorrected
+    | RecordDeleted
     | ReworkAuthorised
     | OrderOverridden
     | UnitScrapped

@@ -1,5 +1,6 @@
 """ProcessRecord: one result of one machine, judged, as it is kept, sent and stored."""
 
+from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from typing import Annotated, Self
@@ -12,6 +13,7 @@ from contracts.base import (
     LotNumber,
     Name,
     ProcessCode,
+    Seq,
     SerialNumber,
     StationId,
     UtcTime,
@@ -51,6 +53,19 @@ class ReworkRequest(Contract):
     reason: Annotated[str, Field(min_length=1, max_length=1000)]
 
 
+class Entry(Contract):
+    """A record's origin where no machine gave it: who entered or corrected it through the API, and when.
+
+    Only central writes it. ``started`` names the seq, in central's own stream, of the start that the record ends.
+    """
+
+    by: Annotated[str, Field(min_length=1, max_length=100)]
+    at: UtcTime
+    notes: Annotated[str, Field(max_length=1000)] | None = None
+    process_order: Annotated[int, Field(ge=0, le=1000)] | None = None
+    started: Seq | None = None
+
+
 class ProcessRecord(Contract):
     """One result, complete in itself: who, what, judged by which limits, when, and how it was read.
 
@@ -61,7 +76,8 @@ class ProcessRecord(Contract):
     ``source_timestamp`` is when the machine says the result came to be, kept as it came; ``source_clock_off`` says
     that it cannot be right, by the station's clock. ``clock_offset_seconds`` is how far the station's clock runs ahead;
     ``completed_within_seconds`` how far ``completed_at``, so corrected, may be from the truth at most. None: not known,
-    the clock was never measured, or the result stood there for a while before it was seen.
+    the clock was never measured, or the result stood there for a while before it was seen. ``entered`` is there when a
+    person gave the result, and never when a station did.
     """
 
     station: StationId
@@ -102,6 +118,7 @@ class ProcessRecord(Contract):
     problems: tuple[str, ...] = ()
     raw: Base64Bytes | None = None
     software: str | None = None
+    entered: Entry | None = None
 
     @model_validator(mode="after")
     def _belongs_to_something(self) -> Self:
@@ -121,14 +138,16 @@ class ProcessRecord(Contract):
     def _never_a_pass_by_accident(self) -> Self:
         """A PASS carries its proof, as judge() gives it; a record that says PASS and shows otherwise is no record.
 
-        Golden samples, reject labels and work by hand are judged by criteria as every result is.
+        Golden samples, reject labels and work by hand are judged by criteria as every result is. What a person entered
+        is that person's word: where criteria judged it, it must not contradict them.
         """
         if self.outcome is Outcome.PASS and (reason := self._unproved()) is not None:
             raise ValueError(f"outcome PASS, but {reason}")
         return self
 
     def _unproved(self) -> str | None:
-        if self.criteria_revision is None or self.judge_version is None:
+        by_hand = self.entered is not None
+        if not by_hand and (self.criteria_revision is None or self.judge_version is None):
             return "criteria_revision and judge_version do not say what it was judged by"
         if self.machine_verdict is MachineVerdict.FAIL:
             return "the machine's own verdict is FAIL"
@@ -143,7 +162,7 @@ class ProcessRecord(Contract):
                 return f"the verdict of {one.name} has no limit"
             if not measured.issuperset(subjects(one.name, one.limit)):
                 return f"the verdict of {one.name} has no measurement"
-        return None if judged else "nothing was judged"
+        return None if judged or by_hand else "nothing was judged"
 
     @property
     def result(self) -> str | None:
@@ -154,6 +173,19 @@ class ProcessRecord(Contract):
     def warned(self) -> bool:
         """True when a verdict is WARN: a PASS with a flag."""
         return any(v.verdict is Verdict.WARN for v in self.verdicts)
+
+
+def corrected_time(record: ProcessRecord) -> datetime:
+    """``completed_at`` by a true clock: ``clock_offset_seconds`` is how far the station's clock runs ahead of it."""
+    return shifted(record.completed_at, record.clock_offset_seconds)
+
+
+def shifted(moment: datetime, seconds: float | None) -> datetime:
+    """So many seconds earlier; the moment itself where that lies outside the calendar."""
+    try:
+        return moment - timedelta(seconds=seconds or 0)
+    except OverflowError:
+        return moment
 
 
 def canonical(record: Contract) -> bytes:

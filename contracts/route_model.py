@@ -166,6 +166,9 @@ class ExceptionCode(StrEnum):
     UNIT_BEYOND_TARGET = "UNIT_BEYOND_TARGET"
     WORK_AFTER_CLOSED = "WORK_AFTER_CLOSED"
     OFFLINE_PERMIT_WRONG = "OFFLINE_PERMIT_WRONG"
+    PASSED_BY_DECISION = "PASSED_BY_DECISION"  # not a password
+    STATUS_MOVE_NOT_ALLOWED = "STATUS_MOVE_NOT_ALLOWED"
+    WORK_AFTER_DELETED = "WORK_AFTER_DELETED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +229,7 @@ class UnitState:
     ``generation`` is 0 before any rework and equals ``rework_count``. ``passed`` holds the passes that count in the
     current generation: process number -> record. ``final``: FAILED, and no rework can change it. ``completed_at`` is
     when the unit became PASSED or FAILED. ``overridden``: processes a manager opened out of order in this generation.
+    ``deleted_at``: taken away, and nothing was ever done to it.
     """
 
     serial_number: str
@@ -247,6 +251,7 @@ class UnitState:
     lot_number: str | None = None
     sequence_in_lot: int | None = None
     product_model: str | None = None
+    deleted_at: datetime | None = None
     exceptions: tuple[RouteException, ...] = ()
 
     @property
@@ -260,7 +265,7 @@ class LotState:
     """All that is derived of one LOT.
 
     ``created`` is False while records name a LOT that nobody has opened yet. ``actual_quantity`` counts units with a
-    record, ``failed_quantity`` those that are finally failed.
+    record, ``failed_quantity`` those that are finally failed. ``deleted_at``: taken away, and nothing was made in it.
     """
 
     lot_number: str
@@ -273,6 +278,7 @@ class LotState:
     failed_quantity: int = 0
     product_model: str | None = None
     closed_at: datetime | None = None
+    deleted_at: datetime | None = None
     holds: tuple[Hold, ...] = ()
     exceptions: tuple[RouteException, ...] = ()
 

@@ -1,7 +1,7 @@
 """Whether a unit may start at a process, as far as facts tell (domain.md, Route)."""
 
 from contracts.refusals import Refusal, RefusalCode
-from contracts.route_model import LotState, LotStatus, RouteLimits, UnitState, UnitStatus
+from contracts.route_model import ExceptionCode, LotState, LotStatus, RouteLimits, UnitState, UnitStatus
 
 
 def may_start(
@@ -60,3 +60,40 @@ def may_start_by_its_own(unit: UnitState, number: int, rules: RouteLimits) -> Re
         names = ", ".join(rules.name(needed) for needed in missing)
         return Refusal(RefusalCode.PREVIOUS_PROCESS_NOT_COMPLETED, f"{names} has not passed")
     return None
+
+
+def may_rework(unit: UnitState, return_to: int, limits: RouteLimits | None = None) -> Refusal | None:
+    """Whether a manager may authorise a repair that returns the unit to this process; None means yes."""
+    rules = limits if limits is not None else RouteLimits()
+    process = rules.by_number.get(return_to)
+    failed = {failure.process_number for failure in unit.open_failures}
+    failed |= {
+        one.process_number
+        for one in unit.exceptions
+        if one.code is ExceptionCode.FAIL_AFTER_PASS and one.process_number is not None
+    }
+    first = rules.by_number[rules.numbers[0]]
+    if process is None:
+        return Refusal(RefusalCode.INVALID_PROCESS_SEQUENCE, f"process {return_to} is not in the route")
+    if unit.scrapped:
+        return Refusal(RefusalCode.REWORK_NOT_ALLOWED, "the unit was scrapped")
+    if unit.rework_count >= rules.max_reworks:
+        return Refusal(RefusalCode.REWORK_LIMIT_REACHED, f"{rules.max_reworks} reworks are allowed")
+    if first.number in failed and not first.rework_allowed:
+        return Refusal(RefusalCode.REWORK_NOT_ALLOWED, f"{first.code} failed: the part is scrap")
+    if not failed and unit.status is not UnitStatus.FAILED:
+        return Refusal(RefusalCode.REWORK_NOT_ALLOWED, "nothing has failed: there is nothing to repair")
+    if not process.rework_allowed:
+        return Refusal(RefusalCode.REWORK_NOT_ALLOWED, f"{process.code} is never reworked")
+    if failed and process.number > max(failed):
+        return Refusal(RefusalCode.REWORK_NOT_ALLOWED, f"{process.code} comes after the process that failed")
+    return None
+
+
+def rework_return(unit: UnitState, limits: RouteLimits | None = None) -> int:
+    """Where a repair returns to when nobody says: the process that failed, else where the unit was last, and never to
+    one that is not reworked where a later one is."""
+    rules = limits if limits is not None else RouteLimits()
+    failed = max((failure.process_number for failure in unit.open_failures), default=unit.last_process)
+    reworked = [number for number in rules.numbers if rules.by_number[number].rework_allowed]
+    return failed if failed is not None and (unit.open_failures or failed in reworked) else reworked[0]

@@ -5,7 +5,7 @@ the searchable columns; ``process_data.record`` keeps the canonical bytes as the
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
@@ -15,7 +15,7 @@ from contracts.criteria import Outcome
 from contracts.facts import AnyDecision, HoldPlaced, HoldReleased, decision_adapter
 from contracts.identity import lot_of_serial, lot_parts
 from contracts.permit import PermitRecord, StationRecord
-from contracts.record import DataLevel, Part, ProcessRecord, canonical
+from contracts.record import DataLevel, Part, ProcessRecord, canonical, corrected_time, shifted
 from contracts.route_model import UnitDecision, UnitPermit, UnitRecord
 
 RECORD = "record"
@@ -68,24 +68,14 @@ def impossible(record: StationRecord) -> str | None:
     """Why a record is wrong in itself although its schema is right; None when it is not."""
     if record.lot_number is not None and lot_parts(record.lot_number) is None:
         return f"impossible LOT number {record.lot_number}"
+    if isinstance(record, ProcessRecord) and record.entered is not None:
+        return "it says that a person entered it, which a station cannot"
     return None
-
-
-def corrected(record: ProcessRecord) -> datetime:
-    """``completed_at`` by a true clock. ``clock_offset_seconds`` is how far the station's clock runs ahead of it."""
-    return _shifted(record.completed_at, record.clock_offset_seconds)
 
 
 def started_at(record: ProcessRecord) -> datetime:
     """When the cycle began by the station's clock; reckoned from its end and length where the record does not say."""
-    return record.started_at or _shifted(record.completed_at, record.cycle_time_seconds)
-
-
-def _shifted(moment: datetime, seconds: float | None) -> datetime:
-    try:
-        return moment - timedelta(seconds=seconds or 0)
-    except OverflowError:
-        return moment
+    return record.started_at or shifted(record.completed_at, record.cycle_time_seconds)
 
 
 def fact_row(stream_id: str, seq: int, record: StationRecord, digest: str, numbers: Mapping[str, int]) -> Row:
@@ -105,7 +95,7 @@ def fact_row(stream_id: str, seq: int, record: StationRecord, digest: str, numbe
         "data_level": record.data_level.value,
         "part": record.part.value,
         "outcome": record.outcome.value,
-        "completed_at": corrected(record),
+        "completed_at": corrected_time(record),
         "permit": record.permit if small_permit else None,
         "return_to": numbers.get(record.rework.return_to) if record.rework else None,
         "reject_label": record.reject_label,
@@ -135,7 +125,7 @@ def _permit_row(stream_id: str, seq: int, record: PermitRecord, digest: str, num
         "process_number": numbers.get(record.process, UNKNOWN_PROCESS),
         "part": record.part.value,
         "outcome": outcome if record.granted else REFUSED,
-        "completed_at": _shifted(record.asked_at, record.clock_offset_seconds),
+        "completed_at": shifted(record.asked_at, record.clock_offset_seconds),
         "permit": record.permit,
         "machine": record.machine,
         "body": canonical(record).decode(),

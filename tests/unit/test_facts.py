@@ -12,8 +12,32 @@ from contracts.schema import FOLDER
 WHO = {"author": "kim", "decided_at": "2026-11-23T12:00:00+09:00", "reason": "because"}
 LOT = {"lot_number": "WF-KR-241118D-001"}
 UNIT = {"serial_number": "SN-241118-001"}
+RECORD = {"stream_id": "a" * 32, "seq": 3}
+ENTERED = {
+    "station": "P03-A",
+    "process": "P03_SENSOR_INSPECTION",
+    "machine": "tester",
+    "outcome": "PASS",
+    "completed_at": "2026-11-23T11:00:00+09:00",
+    "entered": {"by": "kim", "at": "2026-11-23T12:00:00+09:00"},
+    **UNIT,
+}
 DECISIONS: dict[str, dict[str, Any]] = {
     "lot_created": {**LOT, "target_quantity": 20, "product_model": "WR-1"},
+    "lot_changed": {**LOT, "target_quantity": 30},
+    "lot_started": LOT,
+    "lot_deleted": LOT,
+    "serial_created": {**UNIT, **LOT, "sequence_in_lot": 7},
+    "serial_deleted": UNIT,
+    "status_decided": {**UNIT, "status": "FAILED", "failure_reason": "dented"},
+    "process_started": {
+        **UNIT,
+        "process": "P03_SENSOR_INSPECTION",
+        "operator": "lee",
+        "started_at": "2026-11-23T11:00:00+09:00",
+    },
+    "record_corrected": {**RECORD, **UNIT, "record": ENTERED},
+    "record_deleted": {**RECORD, **UNIT},
     "lot_short_closed": LOT,
     "lot_closed": LOT,
     "rework_authorised": {**UNIT, "return_to": "P03_SENSOR_INSPECTION"},
@@ -56,6 +80,14 @@ def test_a_decision_without_author_time_or_reason_is_none(kind: str, missing: st
         ("unit_scrapped", {"author": ""}),
         ("unit_scrapped", {"decided_at": "2026-11-23T12:00:00"}),
         ("unit_scrapped", {"surprise": 1}),
+        ("lot_changed", {"target_quantity": 0}),
+        ("serial_created", {"sequence_in_lot": 101}),
+        ("status_decided", {"failure_reason": None}),
+        ("status_decided", {"status": "PASSED"}),
+        ("status_decided", {"status": "CREATED", "failure_reason": None}),
+        ("record_corrected", {"record": {**ENTERED, "machine_verdict": "FAIL"}}),
+        ("record_corrected", {"record": {**ENTERED, "entered": None}}),
+        ("record_deleted", {"seq": 0}),
         ("something_else", {}),
     ],
 )

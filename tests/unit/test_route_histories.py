@@ -10,7 +10,7 @@ import pytest
 from contracts.record import DataLevel
 from contracts.route import fold_unit
 from contracts.route_model import MAX_EXCEPTIONS, MAX_RECORDS, ExceptionCode, RouteLimits, UnitState, UnitStatus
-from tests.support.histories import SERIAL, history, minute, record, unit_after
+from tests.support.histories import SERIAL, correction, history, minute, record, unit_after
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,25 @@ HISTORIES: dict[str, Expected] = {
     # what the station could not judge is no attempt
     "1E": Expected(IN_PROGRESS),
     "1P 2P 3E 3E 3A 3E 3P": Expected(IN_PROGRESS, "123"),
+    # what people say of the status
+    "DI": Expected(IN_PROGRESS),
+    "1P DI": Expected(IN_PROGRESS, "1"),
+    "DP": Expected(PASSED, exceptions=(E.PASSED_BY_DECISION,)),
+    "1P 2P 3F DP": Expected(PASSED, "12", exceptions=(E.PASSED_BY_DECISION,)),
+    "1P DF": Expected(FAILED, "1"),
+    "1P 2P DF R2 2P": Expected(IN_PROGRESS, "12", 1),
+    "1P DF DP": Expected(FAILED, "1", exceptions=(E.STATUS_MOVE_NOT_ALLOWED,)),
+    "1P DP DI": Expected(PASSED, "1", exceptions=(E.PASSED_BY_DECISION, E.STATUS_MOVE_NOT_ALLOWED)),
+    "1P DP DF": Expected(PASSED, "1", exceptions=(E.PASSED_BY_DECISION, E.STATUS_MOVE_NOT_ALLOWED), holds=1),
+    "1P DP 2P": Expected(PASSED, "1", exceptions=(E.PASSED_BY_DECISION, E.SECOND_PASS)),
+    "1P DP 2F": Expected(PASSED, "1", exceptions=(E.FAIL_AFTER_PASS, E.PASSED_BY_DECISION), holds=1),
+    "1P DP 2F R2 2P": Expected(IN_PROGRESS, "12", 1, exceptions=(E.FAIL_AFTER_PASS, E.PASSED_BY_DECISION), holds=1),
+    "1P 2P R2 R2 R2 DF": Expected(FAILED, "1", 3, True),
+    # entered before any work, and taken away again
+    "N": Expected(CREATED),
+    "N X": Expected(CREATED),
+    "N X 1P": Expected(IN_PROGRESS, "1", exceptions=(E.WORK_AFTER_DELETED,)),
+    "N X N 1P": Expected(IN_PROGRESS, "1"),
     # out of order
     "2P": Expected(IN_PROGRESS, "2", exceptions=REFUSED_ORDER),
     "1P 3P": Expected(IN_PROGRESS, "13", exceptions=REFUSED_ORDER),
@@ -288,3 +307,34 @@ def test_else_the_first_record_that_names_one_says_the_lot_and_the_model() -> No
 def test_a_lot_record_moves_no_serial() -> None:
     unit = fold_unit(SERIAL, [record("1P", 0, data_level=DataLevel.LOT)], [])
     assert unit == UnitState(serial_number=SERIAL)
+
+
+def test_what_counts_is_the_last_correction_and_the_record_stays_where_it_was() -> None:
+    records, decisions = history("1P 2P 3F")
+    made = [
+        correction(records[2], "ERROR", 10, 90),
+        correction(records[2], "PASS", 11, 91),
+    ]
+    unit = fold_unit(SERIAL, records, [*decisions, *made])
+    assert unit.passed == {one.process_number: one.key for one in records}
+    assert unit.open_failures == ()
+    assert len(unit.attempts) == 3
+
+
+def test_a_record_taken_away_is_no_attempt_and_nothing_brings_it_back() -> None:
+    records, decisions = history("1P 2P 3P")
+    made = [correction(records[2], None, 10, 90), correction(records[2], "PASS", 11, 91)]
+    unit = fold_unit(SERIAL, records, [*decisions, *made])
+    assert sorted(unit.passed) == [1, 2]
+    assert len(unit.attempts) == 2
+
+
+def test_a_unit_that_was_entered_belongs_where_it_was_entered_last() -> None:
+    records, decisions = history("N")
+    unit = fold_unit(SERIAL, [record("1P", 3, lot_number="WF-KR-241118D-001")], decisions)
+    assert (unit.lot_number, unit.sequence_in_lot) == ("WF-KR-241118N-001", 7)
+    assert [one.code for one in unit.exceptions] == [E.LOT_MISMATCH]
+    assert records == []
+    taken_away = unit_after("N X")
+    assert taken_away.deleted_at == minute(1)
+    assert unit_after("N X N").deleted_at is None

@@ -8,8 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.digest import digest_of
-from contracts.facts import LotClosed, LotCreated, LotShortClosed
-from contracts.route import fold_lot, fold_unit, may_start
+from contracts.facts import (
+    AnyDecision,
+    LotChanged,
+    LotClosed,
+    LotCreated,
+    LotDeleted,
+    LotShortClosed,
+    LotStarted,
+    RecordCorrected,
+    StatusDecided,
+)
+from contracts.route import fold_lot, fold_unit, may_rework, may_start
 from contracts.route_model import (
     ExceptionCode,
     LotState,
@@ -20,7 +30,7 @@ from contracts.route_model import (
     UnitState,
     UnitStatus,
 )
-from tests.support.histories import CENTRAL, SERIAL, decision, minute, permit, record
+from tests.support.histories import CENTRAL, SERIAL, correction, decision, minute, permit, record
 
 LOTS = ["WF-KR-241118D-001", "WF-KR-241118N-001"]
 OPEN = LotState(lot_number=LOTS[0], created=True, status=LotStatus.IN_PROGRESS)
@@ -50,9 +60,16 @@ records = st.builds(
     st.sampled_from([None, "WR-1", "WR-2"]),
     st.sampled_from([0.1, 0.1, 90.0, None]),
 )
-made = st.tuples(st.sampled_from(["R2", "R2", "R3", "R1", "O3", "S", "H", "h"]), st.integers(0, 12), st.integers(1, 8))
+words = ["R2", "R2", "R3", "R1", "O3", "S", "H", "h", "DP", "DF", "DI", "N", "X"]
+made = st.tuples(st.sampled_from(words), st.integers(0, 12), st.integers(1, 8))
 decisions = made.map(lambda one: _numbered(decision(one[0], one[1]), one[2]))
-facts = st.tuples(st.lists(records, max_size=14), st.lists(decisions, max_size=5))
+corrections = st.builds(
+    correction, records, st.sampled_from(["PASS", "FAIL", "ERROR", None]), st.integers(0, 12), st.integers(9, 12)
+)
+facts = st.tuples(
+    st.lists(records, max_size=14),
+    st.tuples(st.lists(decisions, max_size=5), st.lists(corrections, max_size=2)).map(lambda both: both[0] + both[1]),
+)
 offline = st.lists(
     st.builds(
         lambda process, at, station, seq: permit(f"{process}Q", at, seq=seq, station=station, stream_id=station * 32),
@@ -115,8 +132,11 @@ def test_what_holds_for_every_unit(given_facts: tuple[list[UnitRecord], list[Uni
     assert unit.rework_count == unit.generation <= 3
     assert (unit.status is UnitStatus.FAILED) is (unit.failure_reason is not None)
     assert unit.final is False or unit.status is UnitStatus.FAILED
-    assert unit.status is UnitStatus.CREATED or unit.attempts or unit.generation or unit.scrapped
-    if unit.status is UnitStatus.PASSED:
+    begun = any(isinstance(fact.decision, StatusDecided) for fact in given_facts[1])
+    assert unit.status is UnitStatus.CREATED or unit.attempts or unit.generation or unit.scrapped or begun
+    assert unit.deleted_at is None or unit.started_at is None
+    by_decision = any(one.code is ExceptionCode.PASSED_BY_DECISION for one in unit.exceptions)
+    if unit.status is UnitStatus.PASSED and not by_decision:
         assert set(unit.passed) == set(range(1, 9))
         assert not unit.open_failures
         assert not any(exception.open for exception in unit.exceptions)
@@ -149,11 +169,9 @@ def test_a_pass_by_permit_counts_and_is_no_exception(
     assert (process in after.passed) is not reject_label
     # A result of a station whose clock nobody knows may have come after this one, permit or not.
     doubt = any(one.completed_within_s is None and one.process_number == process for one in given_facts[0])
-    new = [
-        exception
-        for exception in after.exceptions
-        if exception not in before.exceptions and not (doubt and exception.code is ExceptionCode.TWO_STATIONS_AT_ONCE)
-    ]
+    known = {ExceptionCode.TWO_STATIONS_AT_ONCE} if doubt else set()
+    known.add(ExceptionCode.WORK_AFTER_DELETED)  # a unit that was taken away is worked on: said, whatever was permitted
+    new = [one for one in after.exceptions if one not in before.exceptions and one.code not in known]
     assert not [exception for exception in new if exception.open or process not in before.overridden]
     assert after.status is not UnitStatus.FAILED or reject_label
 
@@ -171,8 +189,37 @@ def test_a_refused_permit_says_why(given_facts: tuple[list[UnitRecord], list[Uni
     assert told or after.on_hold or after.status is UnitStatus.FAILED
 
 
+@given(facts, st.integers(1, 9))
+def test_a_rework_that_may_be_authorised_opens_a_generation(
+    given_facts: tuple[list[UnitRecord], list[UnitDecision]], process: int
+) -> None:
+    """The answer before and the fold after read the same rules."""
+    before = fold(given_facts)
+    if may_rework(before, process) is not None:
+        return
+    after = fold((given_facts[0], [*given_facts[1], _numbered(decision(f"R{process}", 99), 99)]))
+    assert after.generation == before.generation + 1
+    assert after.status is UnitStatus.IN_PROGRESS
+    assert process not in after.passed
+
+
+@given(facts)
+def test_what_was_taken_away_counts_as_if_it_had_never_come(
+    given_facts: tuple[list[UnitRecord], list[UnitDecision]],
+) -> None:
+    """Of every record with one content under its number."""
+    records_once = list({one.key: one for one in given_facts[0]}.values())
+    gone = [correction(one, None, 13, 20 + number) for number, one in enumerate(records_once)]
+    without = fold(([], given_facts[1]))
+    assert fold((records_once, given_facts[1] + gone)) == without
+
+
 lot_decisions = st.lists(
-    st.tuples(st.sampled_from([LotCreated, LotShortClosed, LotClosed]), st.integers(0, 12), st.integers(1, 6)),
+    st.tuples(
+        st.sampled_from([LotCreated, LotCreated, LotChanged, LotStarted, LotDeleted, LotShortClosed, LotClosed]),
+        st.integers(0, 12),
+        st.integers(1, 6),
+    ),
     max_size=5,
 ).map(
     lambda all_made: [
@@ -201,6 +248,14 @@ def test_any_order_and_any_repetition_gives_the_same_lot(
     assert lot.actual_quantity <= len(states)
 
 
+def _moved(decision: AnyDecision, by: timedelta) -> AnyDecision:
+    moved: dict[str, Any] = {"decided_at": decision.decided_at + by}
+    if isinstance(decision, RecordCorrected):
+        at = decision.record.completed_at + by
+        moved["record"] = decision.record.model_copy(update={"completed_at": at})
+    return decision.model_copy(update=moved)
+
+
 @given(facts)
 def test_a_clock_that_is_wrong_for_all_changes_nothing_but_the_times(
     given_facts: tuple[list[UnitRecord], list[UnitDecision]],
@@ -209,10 +264,7 @@ def test_a_clock_that_is_wrong_for_all_changes_nothing_but_the_times(
     later = timedelta(days=400)
     moved = (
         [replace(fact, completed_at=fact.completed_at + later) for fact in given_facts[0]],
-        [
-            replace(fact, decision=fact.decision.model_copy(update={"decided_at": fact.decision.decided_at + later}))
-            for fact in given_facts[1]
-        ],
+        [replace(fact, decision=_moved(fact.decision, later)) for fact in given_facts[1]],
     )
     here, there = fold(given_facts), fold(moved)
     assert (here.status, here.passed, here.holds, here.exceptions) == (

@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from contracts.facts import AnyDecision, HoldPlaced, HoldReleased, LotClosed, LotCreated, LotShortClosed
+from contracts.facts import (
+    AnyDecision,
+    HoldPlaced,
+    HoldReleased,
+    LotChanged,
+    LotClosed,
+    LotCreated,
+    LotDeleted,
+    LotShortClosed,
+    LotStarted,
+)
 from contracts.record import DataLevel
 from contracts.route import fold_lot, fold_unit
 from contracts.route_model import ExceptionCode, LotState, LotStatus, UnitDecision, UnitRecord, UnitState
@@ -151,3 +161,27 @@ def test_moments_of_the_calendar_are_not_compared_with_none() -> None:
     lot = folded([scrapped], decisions(created(1), (LotClosed, 9, {})))
     assert (lot.actual_quantity, lot.failed_quantity) == (0, 1)
     assert isinstance(lot.closed_at, datetime)
+
+
+def test_a_lot_is_as_it_was_changed_last() -> None:
+    made = decisions(
+        created(2),
+        (LotChanged, 1, {"target_quantity": 5}),
+        (LotChanged, 2, {"product_model": "WR-2"}),
+        (LotStarted, 3, {}),
+    )
+    lot = folded([], made)
+    assert (lot.target_quantity, lot.product_model, lot.status) == (5, "WR-2", LotStatus.IN_PROGRESS)
+
+
+def test_a_lot_that_was_taken_away_may_be_opened_again() -> None:
+    gone = folded([], decisions(created(), (LotStarted, 1, {}), (LotDeleted, 2, {})))
+    assert (gone.created, gone.deleted_at, gone.status) == (False, minute(2), LotStatus.CREATED)
+    again = folded([], decisions(created(), (LotDeleted, 1, {}), (LotCreated, 2, {"target_quantity": 9})))
+    assert (again.created, again.deleted_at, again.target_quantity, again.exceptions) == (True, None, 9, ())
+
+
+def test_work_in_a_lot_that_was_taken_away_brings_it_back_and_is_told() -> None:
+    lot = folded([unit(1, "1P")], decisions(created(), (LotDeleted, 1, {})))
+    assert (lot.deleted_at, lot.status) == (None, LotStatus.IN_PROGRESS)
+    assert codes(lot) == [E.WORK_AFTER_DELETED]
