@@ -1,4 +1,4 @@
-"""Central's settings, from environment variables (systemd reads them from central.env)."""
+"""Central's settings, from environment variables (systemd reads them from central.env) or from ``.env``."""
 
 import os
 import re
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dotenv import dotenv_values
 from pydantic import TypeAdapter
 
 from central.shifts import ShiftCalendar, parse_calendar
@@ -49,17 +50,23 @@ class CentralSettings:
     serial_form: SerialForm = field(default_factory=SerialForm)
 
 
-def load_settings(environment: Mapping[str, str] | None = None) -> CentralSettings:
+def environment() -> Mapping[str, str]:
+    """The environment's variables, and beneath them those of a file ``.env`` in the working directory."""
+    try:
+        beneath = dotenv_values(".env", interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SetupError(f".env cannot be read: {error}") from error
+    return {**{name: value for name, value in beneath.items() if value is not None}, **os.environ}
+
+
+def load_settings(given: Mapping[str, str] | None = None) -> CentralSettings:
     """Settings from the environment. Raises SetupError naming the variable that is wrong."""
-    given = os.environ if environment is None else environment
+    given = environment() if given is None else given
     url = given.get("BROKER_URL", DEFAULT_BROKER_URL)
     try:
         host, port, tls = parse_broker_url(url)
     except ValueError as error:
         raise SetupError(f"BROKER_URL: {error}") from error
-    echo = given.get("DB_ECHO", "false").lower()
-    if echo not in ("true", "false", "1", "0"):
-        raise SetupError("DB_ECHO: true or false is needed")
     return CentralSettings(
         broker=BrokerAddress(
             host,
@@ -75,10 +82,18 @@ def load_settings(environment: Mapping[str, str] | None = None) -> CentralSettin
             given.get("SITE_TIMEZONE") or DEFAULT_TIMEZONE, given.get("SITE_SHIFTS") or DEFAULT_SHIFTS
         ),
         database_url=given.get("DATABASE_URL", DEFAULT_DATABASE_URL),
-        database_echo=echo in ("true", "1"),
+        database_echo=flag(given, "DB_ECHO"),
         permits=PermitSettings(_lease(given), _serial_pattern(given)),
         serial_form=_serial_form(given),
     )
+
+
+def flag(given: Mapping[str, str], name: str, *, default: bool = False) -> bool:
+    """A setting that is true or false. Raises SetupError."""
+    text = (given.get(name) or str(default)).lower()
+    if text not in ("true", "false", "1", "0"):
+        raise SetupError(f"{name}: true or false is needed")
+    return text in ("true", "1")
 
 
 def instance_name(name: str | None) -> str | None:

@@ -9,8 +9,27 @@ from contracts.errors import DataError, LinkError, NeuroHubError, SetupError, St
 
 MIGRATE = 'run "neurohub-central migrate"'
 
+
+class ClashError(StoreError):
+    """It clashes with what is there. ``code``: ALREADY_EXISTS (a unique name, then in ``field`` where it is known) or
+    IN_USE (other rows stand on it)."""
+
+    def __init__(self, code: str, text: str, field: str | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+        self.field = field
+
+
+ALREADY_EXISTS, IN_USE = "ALREADY_EXISTS", "IN_USE"
+
 _SQLITE_RETRY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _SQLITE_SETUP = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
+_SQLITE_CLASH = {
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE: ALREADY_EXISTS,
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: ALREADY_EXISTS,
+    sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY: IN_USE,
+}
+_POSTGRES_CLASH = {"23505": ALREADY_EXISTS, "23503": IN_USE}
 _POSTGRES_DISK = {"53100", "58030"}  # disk full, input/output error
 _POSTGRES_SETUP = ("28", "3D", "42501")  # who we are, no such database, not allowed
 _POSTGRES_RETRY = ("08", "40", "53", "55", "57")  # connection, serialization, resources, locks, operator
@@ -43,6 +62,8 @@ def _of_postgres(cause: psycopg.Error, text: str, *, lost: bool) -> NeuroHubErro
         return _of_connecting(text) if isinstance(cause, psycopg.OperationalError) or lost else StoreError(text)
     if state in ("42P01", "42703", "42883"):
         return SetupError(f"{text}; the schema is not the one this version needs: {MIGRATE}")
+    if state in _POSTGRES_CLASH:
+        return ClashError(_POSTGRES_CLASH[state], text)
     if state in _POSTGRES_DISK:
         return StoreError(text)
     if state.startswith(_POSTGRES_SETUP):
@@ -61,7 +82,10 @@ def _of_connecting(text: str) -> NeuroHubError:
 
 
 def _of_sqlite(cause: sqlite3.Error, text: str) -> NeuroHubError:
-    code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    extended = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    if extended in _SQLITE_CLASH:
+        return ClashError(_SQLITE_CLASH[extended], text)
+    code = extended & 0xFF
     if code in _SQLITE_RETRY:
         return LinkError(text)
     if code in _SQLITE_SETUP:

@@ -85,6 +85,19 @@ class Store:
         """The stream of people's decisions."""
         return self._known("central_stream")
 
+    @contextmanager
+    def writing(self, author: Author) -> Iterator[sa.Connection]:
+        """One transaction of a person, named in the audit trail; all of it is kept, or nothing."""
+        self._months.provide(())
+        with self.database.writing(author) as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """One transaction that reads one state of the database throughout."""
+        with self.database.reading() as connection:
+            yield connection
+
     def begin_generation(self) -> None:
         """Say that the database is open anew: what was said before of its ledgers is no word of this one.
 

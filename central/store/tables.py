@@ -387,6 +387,32 @@ alarms = sa.Table(
     ),
 )
 
+logins = sa.Table(
+    "logins",
+    metadata,
+    sa.Column("user_id", Id, sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    sa.Column("failed", sa.Integer, nullable=False),  # in a row
+    sa.Column("locked_until", UtcDateTime),
+)
+
+ended_sessions = sa.Table(
+    "ended_sessions",
+    metadata,
+    sa.Column("session_id", sa.Text, primary_key=True),
+    sa.Column("forget_at", UtcDateTime, nullable=False),  # no token of the session is good any more by then
+)
+
+idempotency_keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    sa.Column("user_id", Id, primary_key=True, autoincrement=False),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("request", sa.Text, nullable=False),  # digest of method, path and body
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False, index=True),
+)
+
 BUSINESS_TABLES = (product_models, processes, criteria_revisions, users, lots, serials, process_data)
 """Every create, update and delete of these leaves a row in ``audit_logs``."""
 

@@ -15,7 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from central.store import Author, Store, schema
-from central.store.errors import translated
+from central.store.errors import ClashError, translated
 from central.store.tables import BUSINESS_TABLES, NOT_AUDITED, metadata, product_models, users
 from contracts.criteria import Criteria, Criterion
 from contracts.errors import DataError, LinkError, NeuroHubError, SetupError, StoreError
@@ -290,7 +290,9 @@ def test_postgresql_is_not_waited_for_without_end(postgres_url: str) -> None:
         (psycopg.errors.InvalidPassword("hush is wrong"), SetupError),
         (psycopg.OperationalError("password authentication failed: hush"), SetupError),
         (psycopg.errors.NumericValueOutOfRange("too large"), DataError),
-        (psycopg.errors.UniqueViolation("there already"), StoreError),
+        (psycopg.errors.UniqueViolation("there already"), ClashError),
+        (psycopg.errors.ForeignKeyViolation("in use"), ClashError),
+        (psycopg.errors.CheckViolation("impossible"), StoreError),
         (psycopg.InterfaceError("misused"), StoreError),
         (OverflowError("too large"), DataError),
         (RuntimeError("else"), StoreError),

@@ -1,0 +1,1 @@
+"""One module per resource: its router, and beside it the bodies it takes and gives."""
