@@ -65,28 +65,43 @@ def run(
 def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Station YAMLs.")],
     overrides: Overrides = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object for all files, on standard output, for other programs.")
+    ] = False,
 ) -> None:
     """Check station files without connecting to anything: every mistake at once, with its place.
 
-    Exit code 0 when all are right, 1 otherwise; warnings change nothing about that.
+    A line for each: file:line:column, key, what is wrong, what was expected and found, what to do, and the page of the
+    documents that tells more. Exit code 0 when all are right (warnings change nothing about that), 1 when a file is
+    wrong, 2 when the command itself is.
 
     Example: neurohub-agent check config/stations/*.yaml
     """
-    from agent.settings import SettingsError, load  # noqa: PLC0415
+    from agent.check import as_text, checked, in_json  # noqa: PLC0415
 
-    wrong = False
-    for file in files:
-        try:
-            settings = load(file, overrides or ())
-        except SettingsError as error:
-            typer.echo(str(error), err=True)
-            wrong = True
-        else:
-            for warning in settings.warnings:
-                typer.echo(str(warning), err=True)
-            machines = ", ".join(f"{name} ({machine.protocol})" for name, machine in settings.machines.items())
-            typer.echo(f"{file}: right; station {settings.station.id}, {machines}; {len(settings.criteria)} criteria")
-    raise typer.Exit(1 if wrong else 0)
+    found = [checked(file, overrides or ()) for file in files]
+    if as_json:
+        typer.echo(in_json(found))
+    for one in found if not as_json else ():
+        for line in as_text(one):
+            typer.echo(line, err=True)
+        if one.settings is not None:
+            typer.echo(one.summary)
+    raise typer.Exit(0 if all(one.settings is not None for one in found) else 1)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of station files, with the protocols installed here: plug-ins among them.
+
+    An editor completes and explains every key by it. The one of the product's own protocols is config/schema.json.
+
+    Example: neurohub-agent schema > schema.json
+    """
+    from agent.schema import text  # noqa: PLC0415
+    from drivers.registry import Unloadable, protocols  # noqa: PLC0415
+
+    typer.echo(text({name: one for name, one in protocols().items() if not isinstance(one, Unloadable)}), nl=False)
 
 
 @app.command()

@@ -1,8 +1,9 @@
 """One mistake in a settings file, as a technician reads it, and the error that carries all of them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from typing import Any
 
 from contracts.errors import SetupError
 from contracts.masking import masked
@@ -27,7 +28,7 @@ class Place:
 class Issue:
     """One mistake. ``path`` is the dotted key path; empty where the file as a whole is meant.
 
-    ``str()`` shows no password, neither of an address nor of a key that is to hold one.
+    ``str()`` shows it as ``shown``.
     """
 
     file: str
@@ -39,20 +40,28 @@ class Issue:
     found: str | None = None
     hint: str | None = None
 
+    @property
+    def shown(self) -> "Issue":
+        """The same without a password, neither of an address nor of a key that is to hold one."""
+        texts: dict[str, Any] = {name: masked(text) for name, text in vars(self).items() if isinstance(text, str)}
+        if "password" in self.path:
+            texts["found"] = None
+        return replace(self, **texts)
+
     def __str__(self) -> str:
-        place = str(Place(self.file, self.line, self.column))
-        subject = f"{place} {self.path}" if self.path and self.line is not None else place
-        parts = [self.message]
-        found = None if "password" in self.path else self.found
-        if self.expected is not None and found is not None:
-            parts.append(f"expected {self.expected}, found {found}")
-        elif self.expected is not None:
-            parts.append(f"expected {self.expected}")
-        elif found is not None:
-            parts.append(f"found {found}")
-        if self.hint is not None:
-            parts.append(self.hint)
-        return f"{masked(subject)}: {'; '.join(map(masked, parts))}"
+        shown = self.shown
+        place = str(Place(shown.file, shown.line, shown.column))
+        subject = f"{place} {shown.path}" if shown.path and shown.line is not None else place
+        parts = [shown.message]
+        if shown.expected is not None and shown.found is not None:
+            parts.append(f"expected {shown.expected}, found {shown.found}")
+        elif shown.expected is not None:
+            parts.append(f"expected {shown.expected}")
+        elif shown.found is not None:
+            parts.append(f"found {shown.found}")
+        if shown.hint is not None:
+            parts.append(shown.hint)
+        return f"{subject}: {'; '.join(parts)}"
 
 
 class SettingsError(SetupError):

@@ -1,7 +1,7 @@
 """``load()``: file -> tree -> each part validated -> the parts beside each other -> StationSettings."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from agent.settings.criteria import check_criteria, read_criteria
@@ -17,6 +17,7 @@ from agent.settings.references import (
 )
 from agent.settings.scanners import check_scanners
 from agent.settings.station import StationKeys, StationSettings
+from agent.settings.warnings import warnings_of
 from documents.document import Document, MappingNode, ScalarNode
 from documents.explain import described, validated
 from documents.issues import Issue, KeyPath, SettingsError, closest, did_you_mean, issue_at, one_of
@@ -72,59 +73,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StationSettings:
         raise SettingsError(_without_echoes(issues, document))
     fields = dict(station)
     fields["state_dir"] = station.state_dir or STATE_ROOT / station.station.id
-    fields["warnings"] = (*_missing_files(document, station), *_warnings(document, complete))
+    fields["warnings"] = tuple(warnings_of(document, station, complete, criteria))
     form = station.serial_numbers.form(station.part_patterns)
     complete = {name: machine.model_copy(update={"serial_form": form}) for name, machine in complete.items()}
     # Every part was validated above; validating the whole again would take durations for numbers.
     return StationSettings.model_construct(**fields, machines=complete, criteria=criteria)
-
-
-def _missing_files(document: Document, station: StationKeys) -> Iterator[Issue]:
-    """What the file names and this computer has not: no mistake where a file is checked at a desk."""
-    for key in ("ca", "cert", "key", "password_file"):
-        file = getattr(station.broker, key)
-        if file is not None and not file.is_file():
-            path: KeyPath = ("broker", key)
-            message = f"warning: there is no file {file} on this computer; without it the station reaches no broker"
-            yield issue_at(document.place(path), path, message)
-    if station.state_dir is not None and station.state_dir.exists() and not station.state_dir.is_dir():
-        message = f"warning: {station.state_dir} is no folder on this computer; let state_dir name a folder"
-        yield issue_at(document.place(("state_dir",)), ("state_dir",), message)
-
-
-def _warnings(document: Document, machines: Mapping[str, MachineSettings]) -> Iterator[Issue]:
-    for name, machine in machines.items():
-        for key, needed in machine.protocol_settings.needed_files().items():
-            if _is_missing(needed.path):
-                path = ("machines", name, *key.split("."))
-                message = f"warning: there is no {needed.path} on this computer; {needed.remedy}"
-                yield issue_at(document.place(path), path, message)
-        for key, message in machine.protocol_settings.warnings().items():
-            path = ("machines", name, *key.split("."))
-            yield issue_at(document.place(path), path, f"warning: {message}")
-        if (
-            machine.records
-            and machine.cycle_key is None
-            and document.node(("machines", name, "acknowledge")) is not None
-        ):
-            path = ("machines", name, "acknowledge")
-            message = (
-                "warning: without cycle_key a result that is read again after the station was interrupted before it "
-                "was acknowledged is recorded twice, marked possible_repeat; let cycle_key name the point that the "
-                "machine counts its results by, if it has one"
-            )
-            yield issue_at(document.place(path), path, message)
-
-
-def _is_missing(path: Path) -> bool:
-    """Whether it is surely not there: what stands in a folder that this user may not enter may be."""
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _machines(document: Document, issues: list[Issue]) -> dict[str, _Machine]:

@@ -17,6 +17,12 @@ def parse_size(text: object) -> int:
     return round(float(match[1]) * _BYTES[match[2]])
 
 
+def write_size(count: int) -> str:
+    """As a person writes it, in the largest unit that it reaches: ``16MB``."""
+    unit, length = next((unit, length) for unit, length in reversed(_BYTES.items()) if count >= length)
+    return f"{count / length:g}{unit}"
+
+
 Size = Annotated[
     int,
     Field(ge=0),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
+from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from contracts.base import Contract, DefectCode, Name, ProcessCode, RegularExpression
 from contracts.criteria.formula import FormulaError, formula
@@ -20,10 +20,16 @@ Allowed = Annotated[tuple[Wanted, ...], Field(min_length=1)]
 class Limits(Contract):
     """Two ends, each optional: ``lower`` and ``upper`` belong to what passes, ``above`` and ``below`` do not."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     lower: Number | None = None
+    """The lowest value that passes."""
     upper: Number | None = None
+    """The highest value that passes."""
     above: Number | None = None
+    """What passes is more than this; the limit itself does not pass."""
     below: Number | None = None
+    """What passes is less than this; the limit itself does not pass."""
 
     @model_validator(mode="after")
     def _ends_that_leave_something(self) -> Self:
@@ -73,6 +79,7 @@ class Warn(Limits):
     """
 
     tolerance: Tolerance | None = None
+    """How far from the criterion's ``nominal`` a value passes without a flag: a number, or a percentage of it."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -92,14 +99,24 @@ class Table(Contract):
     ``passing`` of them (all, if it is not given) have to pass.
     """
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     column: Name | None = None
+    """The column that is judged; without it, every value of a list."""
     target: Number | Name | None = None
+    """What it should be: a number, or the column that says so for each row. With ``tolerance``."""
     tolerance: Tolerance | Name | None = None
+    """How far from ``target`` it may be: a number, a percentage, or the column that says so."""
     lower: Number | Name | None = None
+    """The lowest value that passes, or the column that says so."""
     upper: Number | Name | None = None
+    """The highest value that passes, or the column that says so."""
     equals: Wanted | None = None
+    """The only value that passes."""
     at_least: Annotated[int, Field(ge=1)] = 1
+    """How many rows have to be there."""
     passing: Annotated[int, Field(ge=1)] | None = None
+    """How many rows have to pass. None: all."""
 
     @model_validator(mode="after")
     def _one_possible_rule(self) -> Self:
@@ -146,19 +163,33 @@ class Criterion(Limits):
     """
 
     nominal: Number | None = None
+    """What the value should be; with ``tolerance``."""
     tolerance: Tolerance | None = None
+    """How far from ``nominal`` it may be, both ends included: a number, or a percentage such as ``5%``."""
     equals: Wanted | None = None
+    """The only value that passes: true or false, a number, a text."""
     decimals: Annotated[StrictInt, Field(ge=0, le=15)] | None = None
+    """The value is rounded to so many decimals before it is compared with ``equals``."""
     one_of: Allowed | None = None
+    """The values that pass."""
     pattern: Annotated[RegularExpression, Field(min_length=1, max_length=500)] | None = None
+    """The regular expression (RE2) that the whole text has to match."""
     present: Literal[True] | None = None
+    """Anything passes but nothing, an empty text and an empty list."""
     same_as: Name | None = None
+    """The measurement of the same record that it has to equal."""
     each: Table | None = None
+    """A rule for each row of a table, or each value of a list."""
     holds: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """A comparison across measurements that has to be true: ``inner < outer``."""
     formula: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """What is computed of several measurements and judged in their place: ``peak - rest``."""
     warn: Warn | None = None
+    """Limits inside the limits: what lies between the two passes with a flag."""
     unit: Annotated[str, Field(min_length=1, max_length=LONGEST_UNIT)] | None = None
+    """Unit of the limits, such as ``mm``; a value in a unit that fits is converted."""
     defect: DefectCode | None = None
+    """Defect that a FAIL means, such as ``SENSOR_TEMP_FAIL``."""
 
     @model_validator(mode="after")
     def _one_possible_rule(self) -> Self:

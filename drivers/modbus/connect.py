@@ -128,6 +128,17 @@ class _SerialPort(_Connect):
     def bits(self) -> Literal[7, 8]:
         """Data bits of a character."""
 
+    @property
+    @abstractmethod
+    def overhead(self) -> tuple[int, int]:
+        """Characters of a request and its answer beside the data, silences included; characters for a byte of it."""
+
+    def exchange_s(self, count: int) -> float:
+        """How long one request for ``count`` bytes and its answer occupy the line, the device's thinking left out."""
+        around, each = self.overhead
+        character = 1 + self.bits + (self.parity != "N") + self.stopbits
+        return (around + each * count) * character / self.baudrate
+
     def line(self) -> SharedLine:
         agreed = {"transport", "baudrate", "bytesize", "parity", "stopbits"}
         return SharedLine(self.port, self.model_dump(include=agreed))
@@ -146,6 +157,11 @@ class RtuConnect(_SerialPort):
     def bits(self) -> Literal[7, 8]:
         return 8
 
+    @property
+    def overhead(self) -> tuple[int, int]:
+        # 8 asked, 5 answered, 3.5 of silence behind each (Modbus over Serial Line V1.02, 2.5.1).
+        return 8 + 5 + 7, 1
+
 
 class AsciiConnect(_SerialPort):
     """Modbus ASCII on a serial port: frames of hexadecimal digits."""
@@ -158,6 +174,11 @@ class AsciiConnect(_SerialPort):
     @property
     def bits(self) -> Literal[7, 8]:
         return self.bytesize
+
+    @property
+    def overhead(self) -> tuple[int, int]:
+        # A colon, two digits a byte, CR and LF (Modbus over Serial Line V1.02, 2.5.2).
+        return 17 + 11, 2
 
 
 Connect = TcpConnect | RtuConnect | RtuOverTcpConnect | AsciiConnect | UdpConnect | TlsConnect

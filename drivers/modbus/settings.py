@@ -14,6 +14,7 @@ from drivers.modbus.connect import (
     Connect,
     RtuConnect,
     RtuOverTcpConnect,
+    SerialConnect,
     TcpConnect,
     TlsConnect,
     UdpConnect,
@@ -180,14 +181,22 @@ class ModbusSettings(ProtocolSettings):
         return {name: point for name, point in self.points.items() if name not in asks}
 
     def warnings(self) -> Mapping[str, str]:
+        found: dict[str, str] = {}
         flag_alone = self.trigger.on == "rising" and self.trigger.counter is None
-        if not flag_alone or self.acknowledge is None or self.acknowledge.write is None:
-            return {}
-        told = (
-            "a flag acknowledged by a single write may go off and on between two looks, and that result is never "
-            "seen; give trigger.counter, or acknowledge by four_phase, if the machine has them"
-        )
-        return {"trigger.on": told}
+        if flag_alone and self.acknowledge is not None and self.acknowledge.write is not None:
+            found["trigger.on"] = (
+                "a flag acknowledged by a single write may go off and on between two looks, and that result is never "
+                "seen; give trigger.counter, or acknowledge by four_phase, if the machine has them"
+            )
+        looked_at = self.points.get(self.trigger.point)
+        if isinstance(self.connect, SerialConnect) and looked_at is not None:
+            look_s = self.connect.exchange_s(2 * looked_at.count)
+            if look_s > self.trigger.poll:
+                found["trigger.poll"] = (
+                    f"one look takes {look_s * 1000:.0f} ms on this line ({self.connect.baudrate} baud), longer than "
+                    "poll: the line is always busy; write a longer poll, or a higher baudrate if the machine has one"
+                )
+        return found
 
     @property
     def holds_results(self) -> bool:
