@@ -19,7 +19,7 @@ from central.shifts import ShiftCalendar
 from central.store import Store
 from messaging.logs import configure_logging
 
-ROUTERS = ("auth", "users", "product_models")
+ROUTERS = ("auth", "users", "product_models", "processes", "audit_logs")
 """Modules of ``central.api.routers``, in the document's order."""
 _DOCS_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' https:; style-src 'self' 'unsafe-inline' https:;"

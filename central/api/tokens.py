@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import jwt
 
+from central.api.paging import LARGEST_ID
 from central.api.settings import ApiSettings
 
 
@@ -40,9 +41,10 @@ def read(settings: ApiSettings, token: str) -> Token | None:
             algorithms=[settings.algorithm],
             options={"require": ["sub", "sid", "exp", "iat"]},
         )
-        return Token(int(claims["sub"]), str(claims["sid"]))
+        user_id = int(claims["sub"])
     except (jwt.PyJWTError, ValueError):
         return None
+    return Token(user_id, str(claims["sid"])) if 0 < user_id <= LARGEST_ID else None
 
 
 def forget_at(settings: ApiSettings) -> datetime:

@@ -42,13 +42,8 @@ class CriteriaRevisions:
 
         Raises DataError where the process is not known, or the time lies in the past: records were judged by then.
         """
-        now = datetime.now(UTC)
-        if len(criteria.model_dump_json(exclude_defaults=True)) > LARGEST:
-            raise DataError(f"criteria of more than {LARGEST} bytes: stations could not be told")
-        if effective_at is not None and effective_at < now:
-            raise DataError(f"{effective_at.isoformat()} lies in the past: records have been judged since")
         with self._database.writing(Author(name=author)) as connection:
-            return _add(connection, criteria, author, reason, effective_at or now, now)
+            return add_revision(connection, criteria, author, reason, effective_at)
 
     def kept(self, process: str | None = None) -> list[KeptRevision]:
         """Every revision, or those of one process, in the order of process and number."""
@@ -96,10 +91,18 @@ def _kept(connection: sa.Connection, process: str | None) -> list[KeptRevision]:
     return [KeptRevision(row.process_code, _revision(row), row.created_at) for row in connection.execute(wanted)]
 
 
-def _add(
-    connection: sa.Connection, criteria: Criteria, author: str, reason: str, effective_at: datetime, now: datetime
+def add_revision(
+    connection: sa.Connection, criteria: Criteria, author: str, reason: str, effective_at: datetime | None = None
 ) -> Revision:
-    """Write the next revision of a process. Raises DataError where the process is not known."""
+    """Write the next revision of a process; without ``effective_at`` it takes effect now.
+
+    Raises DataError where the process is not known, or the time lies in the past: records were judged by then.
+    """
+    now = datetime.now(UTC)
+    if len(criteria.model_dump_json(exclude_defaults=True)) > LARGEST:
+        raise DataError(f"criteria of more than {LARGEST} bytes: stations could not be told")
+    if effective_at is not None and effective_at < now:
+        raise DataError(f"{effective_at.isoformat()} lies in the past: records have been judged since")
     # The row's lock keeps two writers from taking the same number; SQLite has one writer.
     found = connection.execute(
         sa.select(processes.c.id).where(processes.c.process_code == criteria.process).with_for_update()
@@ -108,14 +111,15 @@ def _add(
         raise DataError(f"unknown process {criteria.process}")
     last = sa.select(sa.func.max(criteria_revisions.c.number)).where(criteria_revisions.c.process_id == found)
     number = (connection.execute(last).scalar_one() or 0) + 1
-    revision = Revision(number=number, criteria=criteria, author=author, reason=reason, effective_at=effective_at)
+    begins = effective_at or now
+    revision = Revision(number=number, criteria=criteria, author=author, reason=reason, effective_at=begins)
     row = {
         "process_id": found,
         "number": number,
         "criteria": criteria.model_dump_json(exclude_defaults=True),
         "author": author,
         "reason": reason,
-        "effective_at": effective_at,
+        "effective_at": begins,
         "created_at": now,
     }
     connection.execute(sa.insert(criteria_revisions), [row])
@@ -135,9 +139,14 @@ def _overdue(connection: sa.Connection, revisions: list[KeptRevision], at: datet
     for process, of_process in _by_process(revisions).items():
         now = in_force(of_process, at)
         if now is not None and stands[process].get("revision") != now.number:
-            body = json.loads(now.criteria.model_dump_json(exclude_defaults=True))
-            found[process] = {"revision": now.number, "effective_at": now.effective_at.isoformat(), **body}
+            found[process] = shown(now)
     return found
+
+
+def shown(revision: Revision) -> dict[str, Any]:
+    """A revision as it stands in ``processes.quality_criteria``."""
+    body = json.loads(revision.criteria.model_dump_json(exclude_defaults=True))
+    return {"revision": revision.number, "effective_at": revision.effective_at.isoformat(), **body}
 
 
 def _enforce(connection: sa.Connection, due: Mapping[str, Mapping[str, Any]], now: datetime) -> None:

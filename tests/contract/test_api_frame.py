@@ -12,35 +12,35 @@ from tests.support.stores import rows
 MODEL = {"model_code": "WF-SUIT-M", "model_name": "Wearable robot, size M"}
 
 
-def test_the_service_tells_what_it_is_without_a_login(api: Api) -> None:
-    health = api.client.get("/health")
-    about = api.client.get("/")
+def test_the_service_tells_what_it_is_without_a_login(shared_api: Api) -> None:
+    health = shared_api.client.get("/health")
+    about = shared_api.client.get("/")
 
     assert health.json() == {"status": "healthy", "app": "NeuroHub MES", "version": about.json()["version"]}
-    assert api.client.get(about.json()["docs"]).status_code == 200
-    assert api.client.get("/api/v1/redoc").status_code == 200
+    assert shared_api.client.get(about.json()["docs"]).status_code == 200
+    assert shared_api.client.get("/api/v1/redoc").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/api/v1/product-models", "/api/v1/product-models/", "/health/", "/api/v1/docs/"])
-def test_a_path_is_answered_with_and_without_a_trailing_slash(api: Api, path: str) -> None:
-    answer = api.client.get(
-        path, headers={"Authorization": f"Bearer {api.token(Role.OPERATOR)}"}, follow_redirects=False
+def test_a_path_is_answered_with_and_without_a_trailing_slash(shared_api: Api, path: str) -> None:
+    answer = shared_api.client.get(
+        path, headers={"Authorization": f"Bearer {shared_api.token(Role.OPERATOR)}"}, follow_redirects=False
     )
 
     assert answer.status_code == 200
 
 
-def test_a_path_that_is_not_there_and_a_method_that_is_not_allowed(api: Api) -> None:
-    nothing = api.ask(Role.ADMIN, "GET", "/nothing")
-    wrong = api.ask(Role.ADMIN, "PATCH", "/product-models")
+def test_a_path_that_is_not_there_and_a_method_that_is_not_allowed(shared_api: Api) -> None:
+    nothing = shared_api.ask(Role.ADMIN, "GET", "/nothing")
+    wrong = shared_api.ask(Role.ADMIN, "PATCH", "/product-models")
 
     assert (nothing.status_code, nothing.json()["code"]) == (404, "NOT_FOUND")
     assert (wrong.status_code, wrong.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
 
 
-def test_every_bad_field_is_told_and_nothing_of_what_was_sent(api: Api) -> None:
+def test_every_bad_field_is_told_and_nothing_of_what_was_sent(shared_api: Api) -> None:
     body = {"username": "x", "email": "nowhere", "full_name": "", "role": "KING", "password": "hunter2", "id": 7}
-    answer = api.ask(Role.ADMIN, "POST", "/users", json=body)
+    answer = shared_api.ask(Role.ADMIN, "POST", "/users", json=body)
 
     assert answer.status_code == 422
     assert {one["loc"][-1] for one in answer.json()["detail"]} == set(body)
@@ -57,8 +57,8 @@ def test_a_list_is_paged_in_a_stable_order_with_its_total(api: Api) -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=1001", "limit=0", "skip=-1", "skip=99999999999999999999", "limit=x"])
-def test_an_impossible_page_is_refused(api: Api, query: str) -> None:
-    assert api.ask(Role.OPERATOR, "GET", f"/product-models?{query}").status_code == 422
+def test_an_impossible_page_is_refused(shared_api: Api, query: str) -> None:
+    assert shared_api.ask(Role.OPERATOR, "GET", f"/product-models?{query}").status_code == 422
 
 
 def test_a_create_repeated_under_its_key_is_done_once(api: Api) -> None:
@@ -96,9 +96,9 @@ def test_an_audit_row_names_the_user_the_address_and_the_agent(api: Api) -> None
     assert (row["ip_address"], row["user_agent"]) == ("testclient", "tablet/2")
 
 
-def test_answers_carry_the_request_id_and_the_headers_of_caution(api: Api) -> None:
-    given = api.client.get("/health", headers={"X-Request-ID": "abc-1"})
-    forged = api.client.get("/health", headers={"X-Request-ID": "a b\tc"})
+def test_answers_carry_the_request_id_and_the_headers_of_caution(shared_api: Api) -> None:
+    given = shared_api.client.get("/health", headers={"X-Request-ID": "abc-1"})
+    forged = shared_api.client.get("/health", headers={"X-Request-ID": "a b\tc"})
 
     assert given.headers["X-Request-ID"] == "abc-1"
     assert forged.headers["X-Request-ID"].isalnum()
@@ -120,8 +120,8 @@ def test_answers_carry_the_request_id_and_the_headers_of_caution(api: Api) -> No
         pytest.param(b"\xff\xfe{}", 422, id="no UTF-8"),
     ],
 )
-def test_a_body_that_cannot_be_kept_is_refused(api: Api, body: bytes, status: int) -> None:
-    answer = api.ask(
+def test_a_body_that_cannot_be_kept_is_refused(shared_api: Api, body: bytes, status: int) -> None:
+    answer = shared_api.ask(
         Role.MANAGER, "POST", "/product-models", content=body, headers={"Content-Type": "application/json"}
     )
 
