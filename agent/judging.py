@@ -90,7 +90,7 @@ def judged(
     """
     judgement = judge(parsed.measurements, criteria, parsed.machine_verdict)
     problems = list(parsed.problems)
-    part = settings.part_patterns.part(parsed.serial_number)
+    part = settings.part(parsed.serial_number)
     if parsed.serial_number is None and part is Part.PRODUCT:
         problems.append("no serial number")
     outcome = _outcome(parsed, judgement, problems)

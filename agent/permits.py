@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from agent.clock import CentralClock
 from agent.criteria import StationCriteria
+from agent.golden import GoldenSamples
 from agent.interlock import Asked, Decision, Interlock
 from agent.outbox import Outbox
 from agent.settings import MachineSettings, StationSettings
@@ -79,7 +80,9 @@ class Permits:
         interlock: Interlock,
         software: str,
         clock: CentralClock,
+        golden: GoldenSamples | None = None,
     ) -> None:
+        self._golden = golden
         self._machine = machine
         self._asking = asking
         self._settings = settings
@@ -175,8 +178,11 @@ class Permits:
         if unit.refusal is not None or unit.serial_number is None:
             refusal = unit.refusal or Refusal(RefusalCode.REQUEST_NOT_UNDERSTOOD, "no serial number")
             return Decision(_new_id(), DecidedBy.STATION, refusal=refusal)
-        if self._settings.part_patterns.part(unit.serial_number) is not Part.PRODUCT:
+        if self._settings.part(unit.serial_number) is not Part.PRODUCT:
             return Decision(_new_id(), DecidedBy.STATION)
+        due = None if self._golden is None else await self._golden.refusal(datetime.now(UTC))
+        if due is not None:
+            return Decision(_new_id(), DecidedBy.STATION, refusal=due)
         asked = Asked(self._machine.name, unit.serial_number, unit.lot_number, self._asking.offline)
         return await self._interlock.decide(asked, within_s)
 
@@ -217,13 +223,14 @@ class Permits:
     def _record(self, event: MachineRequest, request: Scalar | None, unit: _Unit, decision: Decision) -> PermitRecord:
         refusal = decision.refusal
         model = decision.product_model or self._settings.product_model
-        ours = self._criteria.for_unit(self._machine, model, event.signalled_at)
+        of_sample = None if self._golden is None else self._golden.criteria_of(unit.serial_number)
+        ours = of_sample or self._criteria.for_unit(self._machine, model, event.signalled_at)
         return PermitRecord(
             kind="permit",
             station=self._settings.station.id,
             process=self._settings.station.process,
             machine=self._machine.name,
-            part=self._settings.part_patterns.part(unit.serial_number),
+            part=self._settings.part(unit.serial_number),
             serial_number=unit.serial_number,
             lot_number=decision.lot_number or unit.lot_number,
             product_model=model,

@@ -17,6 +17,7 @@ from agent.criteria import StationCriteria
 from agent.cycles import Relation, Step
 from agent.disk import PatientDisk, within
 from agent.faults import Faults
+from agent.golden import GoldenSamples
 from agent.interlock import Interlock
 from agent.judging import Cycle, judged, told_of, unjudged
 from agent.machine_clock import machines_own_time
@@ -73,8 +74,12 @@ class Supervisor:
         self._log = log.bind(machine=machine.name)
         self._interlock = interlock or Interlock(settings, outbox)
         asking = machine.protocol_settings.asking()
+        process = settings.station.process
+        self._golden = (
+            None if machine.golden is None else GoldenSamples(machine, machine.golden, process, outbox, clock)
+        )
         self._permits = (
-            Permits(machine, asking, settings, self._criteria, driver, outbox, self._interlock, software, clock)
+            Permits(machine, asking, settings, criteria, driver, outbox, self._interlock, software, clock, self._golden)
             if asking is not None
             else None
         )
@@ -269,6 +274,9 @@ class Supervisor:
         notes: Mapping[str, str] = {}
         if self._permits is not None:
             record, notes = await self._permits.permit_of(record)
+        if self._golden is not None:
+            record, noted = await self._golden.checked(record)
+            notes = {**notes, **noted}
         seq = await self._disk.keep(lambda: self._outbox.append(record, *cursors, notes=notes, can_wait=can_wait))
         self._interlock.worked(record)
         self._kept()
@@ -288,6 +296,10 @@ class Supervisor:
         if parsed.product_model not in (None, model):
             criteria = self._criteria.for_unit(self._machine, parsed.product_model, at)
             parsed = parse(self._machine, reading, criteria, answers, scanned)  # which texts are numbers, they tell
+        of_sample = None if self._golden is None else self._golden.criteria_of(parsed.serial_number)
+        if of_sample is not None:
+            criteria = of_sample
+            parsed = parse(self._machine, reading, criteria, answers, scanned)
         return judged(parsed, cycle, self._settings, criteria, self._software)
 
     async def _acknowledge(self, reading: Reading, key: Scalar | None) -> None:

@@ -9,7 +9,7 @@ import structlog
 import typer
 from sdnotify import SystemdNotifier
 
-from central import criteria_commands, quarantine_commands
+from central import criteria_commands, golden_commands, quarantine_commands
 from central.criteria_show import verified_lines
 from central.ingestor import Ingestor
 from central.opening import opened, store_of, told
@@ -50,6 +50,7 @@ app = typer.Typer(
 )
 app.add_typer(quarantine_commands.app)
 app.add_typer(criteria_commands.app)
+app.add_typer(golden_commands.app)
 
 
 @app.callback()

@@ -1,6 +1,5 @@
 """``neurohub-central criteria``: what every unit of a process is judged by, revision by revision."""
 
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +8,7 @@ import typer
 
 from central.criteria_file import not_measured, read_criteria
 from central.criteria_show import revision_lines, revisions_json, revisions_table, tried_json, tried_lines
-from central.opening import opened, told
+from central.opening import login, opened, told
 from central.shifts import parse_moment
 from central.show import show
 from central.trying import try_criteria
@@ -103,7 +102,7 @@ def set_criteria(
             if refused is not None:
                 raise refused
             moment = parse_moment(effective_at, settings.calendar, end=False) if effective_at else None
-            revision = store.criteria.add(criteria, author or _login(), reason, moment)
+            revision = store.criteria.add(criteria, author or login(), reason, moment)
     typer.echo(f"{criteria.process}: revision {revision.number}, in force from {revision.effective_at.isoformat()}")
 
 
@@ -135,7 +134,3 @@ def try_file(
     else:
         for line in tried_lines(found, criteria.process, days):
             typer.echo(line)
-
-
-def _login() -> str:
-    return os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid {os.getuid()}"

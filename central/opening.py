@@ -1,5 +1,6 @@
 """What every command begins with: settings from the environment, the store of their database, and errors as a line."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,3 +36,8 @@ def opened() -> Iterator[tuple[CentralSettings, Store]]:
 def store_of(settings: CentralSettings) -> Store:
     """The store of this database, whatever its tables are."""
     return Store(settings.database_url, echo=settings.database_echo)
+
+
+def login() -> str:
+    """Who is logged in here, as the author of what he decides."""
+    return os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid {os.getuid()}"

@@ -17,6 +17,7 @@ from central.replay import Outcome
 from central.store import (
     AlarmRow,
     Asked,
+    GoldenRow,
     Incomplete,
     Quarantined,
     QuarantinedWhole,
@@ -95,6 +96,22 @@ def alarms_table(alarms: Sequence[AlarmRow]) -> Table:
             moment(alarm.raised_at),
             moment(alarm.last_at),
             moment(alarm.acknowledged_at),
+        )
+    return table
+
+
+def golden_table(found: Sequence[GoldenRow]) -> Table:
+    """Golden samples: what the last checks said, and what failed ones hold."""
+    table = plain_table("station", "machine", "sample", "checked", "result", "units on hold", "hold")
+    for one in found:
+        table.add_row(
+            Text(one.station),
+            Text(one.machine),
+            Text(one.sample),
+            moment(one.checked_at),
+            "good" if one.good else "FAILED",
+            Text(", ".join(one.on_hold)),
+            Text(one.hold_id or ""),
         )
     return table
 

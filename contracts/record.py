@@ -5,7 +5,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Annotated, Self
 
-from pydantic import Base64Bytes, Field, model_validator
+from pydantic import Base64Bytes, Field, StrictBool, model_validator
 
 from contracts.base import (
     Contract,
@@ -46,6 +46,14 @@ class Defect(Contract):
     detail: str | None = None
 
 
+class GoldenCheck(Contract):
+    """What the record of a golden sample says of its machine. ``sample`` is its name in the station's settings, of
+    which a machine may have several; ``good``: the machine judged it as it has to be judged."""
+
+    sample: Name
+    good: StrictBool
+
+
 class ReworkRequest(Contract):
     """A station's own rework authorisation, carried by a record with outcome REWORK (domain.md, Route)."""
 
@@ -77,7 +85,8 @@ class ProcessRecord(Contract):
     that it cannot be right, by the station's clock. ``clock_offset_seconds`` is how far the station's clock runs ahead;
     ``completed_within_seconds`` how far ``completed_at``, so corrected, may be from the truth at most. None: not known,
     the clock was never measured, or the result stood there for a while before it was seen. ``entered`` is there when a
-    person gave the result, and never when a station did.
+    person gave the result, and never when a station did. ``golden`` is given for a golden sample that the station
+    demands, and that could be judged.
     """
 
     station: StationId
@@ -114,6 +123,7 @@ class ProcessRecord(Contract):
     permit: Annotated[int, Field(ge=1)] | None = None
     rework: ReworkRequest | None = None
     reject_label: bool = False
+    golden: GoldenCheck | None = None
 
     problems: tuple[str, ...] = ()
     raw: Base64Bytes | None = None
@@ -130,6 +140,8 @@ class ProcessRecord(Contract):
                 raise ValueError("a LOT record needs a lot_number")
         elif judged and self.serial_number is None and self.part is Part.PRODUCT:
             raise ValueError(f"a SERIAL record with outcome {self.outcome} needs a serial_number")
+        if self.golden is not None and (self.part is not Part.GOLDEN_SAMPLE or not judged):
+            raise ValueError("golden is given for golden samples that were judged")
         if (self.rework is not None) != (self.outcome is Outcome.REWORK):
             raise ValueError("rework is given exactly when the outcome is REWORK")
         return self

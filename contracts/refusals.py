@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class RefusalCode(StrEnum):
-    """Why a permit is refused. The last three are a station's own: central gives them to nobody."""
+    """Why a permit is refused: for causes that central knows, and for a station's own (``is_of_station``)."""
 
     LOT_NOT_FOUND = "LOT_NOT_FOUND"
     SERIAL_NOT_FOUND = "SERIAL_NOT_FOUND"
@@ -23,11 +23,18 @@ class RefusalCode(StrEnum):
     CENTRAL_UNREACHABLE = "CENTRAL_UNREACHABLE"
     NUMBERS_USED_UP = "NUMBERS_USED_UP"
     REQUEST_NOT_UNDERSTOOD = "REQUEST_NOT_UNDERSTOOD"
+    GOLDEN_SAMPLE_DUE = "GOLDEN_SAMPLE_DUE"
+    GOLDEN_SAMPLE_FAILED = "GOLDEN_SAMPLE_FAILED"
 
     @property
     def number(self) -> int:
         """The code as a machine's register holds it; 0 is no refusal. Numbers are never given anew."""
         return _TEXTS[self].number
+
+    @property
+    def is_of_station(self) -> bool:
+        """A station's own word: central refuses nobody for it."""
+        return self.number > 20
 
     @property
     def text_ko(self) -> str:
@@ -131,5 +138,15 @@ _TEXTS = {
         23,
         "번호를 읽을 수 없습니다. 다시 스캔하세요.",
         "The number cannot be read. Scan it again.",
+    ),
+    RefusalCode.GOLDEN_SAMPLE_DUE: _Texts(
+        24,
+        "기준 샘플 점검 시간입니다. 기준 샘플을 먼저 측정하세요.",
+        "The golden sample is due. Measure it before the next unit.",
+    ),
+    RefusalCode.GOLDEN_SAMPLE_FAILED: _Texts(
+        25,
+        "기준 샘플 불합격입니다. 설비 점검 후 관리자에게 알리세요.",
+        "The golden sample failed. Check the machine, tell the manager.",
     ),
 }

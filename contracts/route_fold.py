@@ -23,11 +23,13 @@ from contracts.route_model import (
     Hold,
     RouteException,
     RouteLimits,
+    SampleCheck,
     UnitDecision,
     UnitPermit,
     UnitRecord,
     UnitState,
     UnitStatus,
+    hold_name,
 )
 from contracts.route_order import cannot_be_ordered
 from contracts.route_start import may_start_by_its_own
@@ -53,6 +55,7 @@ class UnitFold:
     overridden: set[int] = field(default_factory=set)
     attempts: list[Attempt] = field(default_factory=list)
     holds: dict[str, Hold] = field(default_factory=dict)
+    released: set[str] = field(default_factory=set)
     exceptions: list[RouteException] = field(default_factory=list)
     last_judged: defaultdict[int, deque[UnitRecord]] = field(
         default_factory=lambda: defaultdict(lambda: deque(maxlen=COMPARED))
@@ -73,7 +76,7 @@ class UnitFold:
         )
 
     def hold(self, code: ExceptionCode, detail: str, about: FactKey) -> None:
-        hold_id = f"{code}:{about[0]}:{about[1]}"
+        hold_id = hold_name(code, about)
         self.holds[hold_id] = Hold(hold_id=hold_id, reason=detail, code=code, about=about)
 
     # -- what machines saw -------------------------------------------------------------------------------------------
@@ -206,6 +209,7 @@ class UnitFold:
             self.holds[decision.hold_id] = Hold(hold_id=decision.hold_id, reason=decision.reason, about=fact.key)
         elif isinstance(decision, HoldReleased):
             self.holds.pop(decision.hold_id, None)
+            self.released.add(decision.hold_id)
 
     def decide_status(self, decision: StatusDecided, key: FactKey) -> None:
         """A person's word on the status. A move that the rules do not have is an exception; where it contradicts a
@@ -305,6 +309,17 @@ class UnitFold:
         if why is not None:
             detail = f"{permit.station} let it start without central: {why}"
             self.tell(ExceptionCode.OFFLINE_PERMIT_WRONG, detail, number, permit.key)
+
+    # -- what became of the machines' golden samples -----------------------------------------------------------------
+
+    def take_check(self, check: SampleCheck) -> None:
+        """A machine judged its golden sample wrongly after it had worked on this unit. Who released the hold saw the
+        check, whatever the station's clock says."""
+        code = ExceptionCode.GOLDEN_SAMPLE_FAILED
+        detail = f"{check.station}, {check.machine}: golden sample {check.sample} failed after this unit"
+        self.tell(code, detail, None, check.key)
+        if hold_name(code, check.key) not in self.released:
+            self.hold(code, detail, check.key)
 
     # -- what follows ------------------------------------------------------------------------------------------------
 

@@ -45,6 +45,7 @@ class UnitRecord:
     product_model: str | None = None
     defects: tuple[str, ...] = ()
     data_level: DataLevel = DataLevel.SERIAL
+    machine: str = ""
     completed_within_s: float | None = None
 
     @property
@@ -78,6 +79,25 @@ class UnitPermit:
     process_number: int
     at: datetime
     serial_number: str
+
+    @property
+    def key(self) -> FactKey:
+        """Stream and seq."""
+        return self.stream_id, self.seq
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleCheck:
+    """A golden sample's record, as thin as the route needs it. ``at`` is corrected by the station's clock offset;
+    ``good``: the machine judged the sample as it has to be judged."""
+
+    stream_id: str
+    seq: int
+    station: str
+    machine: str
+    sample: str
+    good: bool
+    at: datetime
 
     @property
     def key(self) -> FactKey:
@@ -169,6 +189,7 @@ class ExceptionCode(StrEnum):
     PASSED_BY_DECISION = "PASSED_BY_DECISION"  # not a password
     STATUS_MOVE_NOT_ALLOWED = "STATUS_MOVE_NOT_ALLOWED"
     WORK_AFTER_DELETED = "WORK_AFTER_DELETED"
+    GOLDEN_SAMPLE_FAILED = "GOLDEN_SAMPLE_FAILED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +206,11 @@ class RouteException:
     def sort_key(self) -> tuple[str, int, FactKey, str, str]:
         """The one order exceptions are listed in."""
         return self.code, self.process_number or 0, self.about or ("", 0), self.serial_number or "", self.detail
+
+
+def hold_name(code: ExceptionCode, about: FactKey) -> str:
+    """The ``hold_id`` of a hold that is derived from a fact: who releases it names it so."""
+    return f"{code}:{about[0]}:{about[1]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from contracts.route_model import FactKey, UnitDecision, UnitPermit, UnitRecord
+from contracts.route_model import FactKey, SampleCheck, UnitDecision, UnitPermit, UnitRecord
 
-AnyFact = UnitRecord | UnitDecision | UnitPermit
+AnyFact = UnitRecord | UnitDecision | UnitPermit | SampleCheck
 NOTICED_S = 1.0
 """A result is noticed at most so long after it came to be: machines are looked at again and again."""
 
-Fact = TypeVar("Fact", UnitRecord, UnitDecision, UnitPermit)
+Fact = TypeVar("Fact", UnitRecord, UnitDecision, UnitPermit, SampleCheck)
 
 
 def once(facts: Iterable[Fact]) -> list[Fact]:
@@ -43,14 +43,17 @@ def permits_in_order(permits: Iterable[UnitPermit]) -> list[UnitPermit]:
 
 
 def in_order(
-    records: Iterable[UnitRecord], decisions: Iterable[UnitDecision], permits: Iterable[UnitPermit] = ()
+    records: Iterable[UnitRecord],
+    decisions: Iterable[UnitDecision],
+    permits: Iterable[UnitPermit] = (),
+    checks: Iterable[SampleCheck] = (),
 ) -> list[AnyFact]:
     """Every fact once, in the order things happened.
 
     Permits of one unit exclude each other, so their numbers are the true order of the records that carry one. Facts
-    without a permit (among them by time, stream, seq; of one moment records before decisions, and these before permits
-    that a station gave without central) are placed between them where the fewest clocks have to be wrong: one wild
-    clock displaces nothing but itself.
+    without a permit (among them by time, stream, seq; of one moment records before decisions, these before permits
+    that a station gave without central, and these before checks of its machines) are placed between them where the
+    fewest clocks have to be wrong: one wild clock displaces nothing but itself.
     """
     unique = once(records)
     permitted = sorted(
@@ -64,6 +67,7 @@ def in_order(
         *((record.completed_at, 0, record.key, record) for record in by_time),
         *((decided.decision.decided_at, 1, decided.key, decided) for decided in decisions_in_order(decisions)),
         *((permit.at, 2, permit.key, permit) for permit in permits_in_order(permits)),
+        *((check.at, 3, check.key, check) for check in once(checks)),
     ]
     timed.sort(key=lambda entry: entry[:3])
     if not permitted:

@@ -6,6 +6,7 @@ from contracts.identity import lot_of_serial
 from contracts.record import DataLevel
 from contracts.route_corrections import as_they_count
 from contracts.route_fold import UnitFold
+from contracts.route_golden import failed_after
 from contracts.route_model import (
     MAX_EXCEPTIONS,
     MAX_RECORDS,
@@ -13,6 +14,7 @@ from contracts.route_model import (
     OpenFailure,
     RouteException,
     RouteLimits,
+    SampleCheck,
     UnitDecision,
     UnitPermit,
     UnitRecord,
@@ -28,16 +30,22 @@ def fold_unit(
     decisions: Iterable[UnitDecision],
     limits: RouteLimits | None = None,
     permits: Iterable[UnitPermit] = (),
+    checks: Iterable[SampleCheck] = (),
 ) -> UnitState:
     """The state of a unit from all its facts. Pure: any order and any repetition of them gives the same.
 
     ``permits`` are those that stations gave without central: a wrong one becomes an exception, and moves nothing.
+    ``checks`` are those of the machines that worked on the unit, good and failed.
     """
     rules = limits if limits is not None else RouteLimits()
     decided = list(decisions)
-    counting = as_they_count(records, decided, rules)
+    came = list(records)
+    counting = as_they_count(came, decided, rules)
     own = foremost((record for record in counting if record.data_level is DataLevel.SERIAL), MAX_RECORDS + 1)
-    ordered = in_order(own, decided, permits)
+    kept = {record.key for record in own}
+    # What a person corrected says nothing of when the machine had the unit.
+    failed = failed_after((record for record in came if record.key in kept), checks)
+    ordered = in_order(own, decided, permits, failed)
     unit = UnitFold(serial_number, rules)
     beyond = own[MAX_RECORDS] if len(own) > MAX_RECORDS else None
     for fact in ordered:
@@ -47,8 +55,10 @@ def fold_unit(
             unit.take_record(fact)
         elif isinstance(fact, UnitDecision):
             unit.take_decision(fact)
-        else:
+        elif isinstance(fact, UnitPermit):
             unit.check_permit(fact)
+        else:
+            unit.take_check(fact)
     seen = [fact for fact in ordered if isinstance(fact, UnitRecord) and fact is not beyond]
     deleted_at = unit.deleted_at
     if deleted_at is not None and (seen or unit.began_at is not None):

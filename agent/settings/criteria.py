@@ -34,10 +34,12 @@ def check_criteria(
     criteria: Mapping[str, Criterion],
     machines: Mapping[str, MachineSettings],
     unclear: frozenset[str],
+    below: KeyPath = ("criteria",),
 ) -> list[Issue]:
     """Criteria against what is measured: names, units, ``same_as``, formulas, and the columns of tables.
 
     ``unclear`` are names that machines with mistakes of their own may measure: of these nothing more is known.
+    ``below`` is where they stand.
     """
     issues: list[Issue] = []
     measured: dict[str, str | None] = {}
@@ -53,9 +55,9 @@ def check_criteria(
             for table, columns in other.tables.items():
                 tables[prefix + table] = {column: other.unit_of(point) for column, point in columns.items()}
     known = [*measured, *sorted(unclear - measured.keys())]
-    written = document.node(("criteria",))
+    written = document.node(below)
     for name in written.entries if isinstance(written, MappingNode) else ():
-        path: KeyPath = ("criteria", name)
+        path: KeyPath = (*below, name)
         criterion = criteria.get(name)
         wrong_unit = None if criterion is None else unknown_unit(criterion)
         if wrong_unit is not None:
@@ -78,6 +80,29 @@ def check_criteria(
         elif criterion is not None and wrong_unit is None and name in measured:
             issues.extend(_check_rule(document, path, criterion, measured, known, tables.get(name)))
     return issues
+
+
+def check_golden(
+    document: Document, machines: Mapping[str, MachineSettings], unclear: frozenset[str] | None
+) -> Iterator[Issue]:
+    """Golden samples: what a machine makes no record of, or never asks for, it can demand nothing of."""
+    for name, machine in machines.items():
+        if machine.golden is None:
+            continue
+        path: KeyPath = ("machines", name, "golden")
+        asking = machine.protocol_settings.asking()
+        if not machine.records:
+            message = "this machine makes no records, so nothing becomes of a golden sample"
+            hint = "move it to the machine that makes the records"
+            yield issue_at(document.place(path), path, message, hint=hint)
+        elif asking is not None and asking.numbers is not None:
+            message = "a machine that gives units their number asks with a LOT: it could never ask for its sample"
+            yield issue_at(document.place(path), path, message, hint="take golden away here")
+        for sample, settings in machine.golden.samples.items():
+            if settings.criteria and unclear is not None:
+                where = (*path, "samples", sample, "criteria")
+                near = {name: machine, **{one.name: one for one in companions_of(machine, machines)}}
+                yield from check_criteria(document, settings.criteria, near, unclear, where)
 
 
 def _keys(document: Document, path: KeyPath) -> Iterable[str]:

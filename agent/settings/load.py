@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from agent.settings.criteria import check_criteria, read_criteria
+from agent.settings.criteria import check_criteria, check_golden, read_criteria
 from agent.settings.kinds import check_rules, check_values
 from agent.settings.machine import MachineKeys, MachineSettings, UnitPoints
 from agent.settings.overrides import apply_overrides
@@ -69,12 +69,16 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StationSettings:
     if machines and unclear is not None:
         issues.extend(check_criteria(document, criteria, complete, unclear))
     issues.extend(check_rules(document, criteria, complete))
+    issues.extend(check_golden(document, complete, unclear))
     if issues or station is None:
         raise SettingsError(_without_echoes(issues, document))
     fields = dict(station)
     fields["state_dir"] = station.state_dir or STATE_ROOT / station.station.id
     fields["warnings"] = tuple(warnings_of(document, station, complete, criteria))
-    form = station.serial_numbers.form(station.part_patterns)
+    samples = [
+        one.pattern for machine in complete.values() if machine.golden for one in machine.golden.samples.values()
+    ]
+    form = station.serial_numbers.form(station.part_patterns, samples)
     complete = {name: machine.model_copy(update={"serial_form": form}) for name, machine in complete.items()}
     # Every part was validated above; validating the whole again would take durations for numbers.
     return StationSettings.model_construct(**fields, machines=complete, criteria=criteria)

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from agent.settings.golden import Golden
 from contracts.base import DefectCode
 from contracts.duration import Duration
 from contracts.serial_form import SerialForm
@@ -165,6 +166,7 @@ class MachineKeys(Strict):
     measurements: tuple[PointName, ...] | None = None
     """Points that become measurements. None: all that have no other use here, in a trigger or an interlock."""
     companions: tuple[Companion, ...] = ()
+    golden: Golden | None = None
     reconnect: Reconnect = Reconnect()
     clock_tolerance: Annotated[Duration, Field(gt=0)] = 60.0
     """How far the machine's clock may be from the station's before its times are flagged. They are kept either way."""

@@ -1,7 +1,7 @@
 """What a whole station's settings say."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Self
@@ -165,9 +165,9 @@ class SerialNumbers(Strict):
     no_read: tuple[Text, ...] = NO_READ
     """What code readers say when they read nothing; in place of the usual words. ``[]``: nothing is such a word."""
 
-    def form(self, parts: PartPatterns) -> SerialForm:
-        """As numbers are compared with it."""
-        others = (parts.golden_sample, parts.dry_run, parts.calibration)
+    def form(self, parts: PartPatterns, samples: Iterable[str] = ()) -> SerialForm:
+        """As numbers are compared with it. ``samples`` are patterns of golden samples."""
+        others = (parts.golden_sample, parts.dry_run, parts.calibration, *samples)
         return SerialForm(self.pattern, self.no_read, tuple(other for other in others if other is not None))
 
 
@@ -202,6 +202,13 @@ class StationSettings(StationKeys):
     machines: Mapping[str, MachineSettings]
     criteria: Mapping[str, Criterion]
     warnings: tuple[InstanceOf[Issue], ...] = ()
+
+    def part(self, serial_number: str | None) -> Part:
+        """What a serial number stands for: a machine's golden sample, or what ``part_patterns`` says."""
+        samples = (machine.golden for machine in self.machines.values() if machine.golden is not None)
+        if any(golden.sample_of(serial_number) is not None for golden in samples):
+            return Part.GOLDEN_SAMPLE
+        return self.part_patterns.part(serial_number)
 
     def criteria_set(self) -> CriteriaSet:
         """The file's own criteria. Their revision names their content: the same criteria, the same revision."""

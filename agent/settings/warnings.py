@@ -50,6 +50,9 @@ def _of_machine(document: Document, machine: MachineSettings) -> Iterator[Issue]
         if _is_missing(needed.path):
             path = (*above, *key.split("."))
             yield _warning(document, path, f"there is no {needed.path} on this computer; {needed.remedy}")
+    if machine.golden is not None and machine.protocol_settings.asking() is None:
+        message = "the machine asks nobody (interlock), so it starts units whatever its samples say"
+        yield _warning(document, (*above, "golden"), message)
     for key, message in machine.protocol_settings.warnings().items():
         yield _warning(document, (*above, *key.split(".")), message)
     acknowledged = document.node((*above, "acknowledge")) is not None

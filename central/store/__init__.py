@@ -17,6 +17,7 @@ from central.store.asking import Asked, Standing
 from central.store.criteria import KeptRevision
 from central.store.database import Author
 from central.store.digests import Changed
+from central.store.golden import GoldenRow
 from central.store.incomplete import Incomplete
 from central.store.listing import StreamStatus
 from central.store.quarantined import Quarantined, QuarantinedWhole
@@ -38,6 +39,7 @@ __all__ = [
     "Changed",
     "Claim",
     "Counts",
+    "GoldenRow",
     "Incomplete",
     "IngestResult",
     "KeptRevision",

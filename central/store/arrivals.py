@@ -25,6 +25,7 @@ class AlarmKind(StrEnum):
     TWO_AGENTS = "two agents write in one stream"
     OLDER_IMAGE = "an older image of an outbox"
     OFFLINE_PERMIT_WRONG = "started without central, and wrongly"
+    GOLDEN_SAMPLE_FAILED = "a golden sample failed"
 
 
 @dataclass(frozen=True)

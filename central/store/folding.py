@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from central.store.digests import changed
+from central.store.golden import checks_of
 from central.store.names import TARGET_QUANTITY, ids_of
 from central.store.rows import (
     GRANTED_OFFLINE,
@@ -120,6 +121,7 @@ def _refold_units(
 def fold_units(connection: sa.Connection, numbers: Sequence[str], limits: RouteLimits) -> dict[str, UnitState]:
     """The states of these units, folded from their facts."""
     found = _facts_of(connection, facts.c.serial_number, numbers)
+    checks = checks_of(connection, {(one.station, one.machine) for some in found.records.values() for one in some})
     return {
         number: fold_unit(
             number,
@@ -127,6 +129,7 @@ def fold_units(connection: sa.Connection, numbers: Sequence[str], limits: RouteL
             found.decisions.get(number, ()),
             limits,
             found.permits.get(number, ()),
+            checks,
         )
         for number in numbers
     }
@@ -235,7 +238,7 @@ _OF_FACT = tuple(
     for name in (
         "stream_id", "seq", "kind", "serial_number", "lot_number", "station", "process_number", "data_level", "part",
         "outcome", "completed_at", "completed_within_seconds", "permit", "return_to", "reject_label", "product_model",
-        "defects", "body",
+        "defects", "body", "machine",
     )
 )  # fmt: skip
 """What of a fact the fold takes."""

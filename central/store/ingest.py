@@ -7,7 +7,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from central.store import names
+from central.store import golden, names
 from central.store.alarms import raise_alarms
 from central.store.arrivals import Alarm, AlarmKind, Arrival, Claim, IngestResult
 from central.store.folding import WrongPermit, named_by, refold
@@ -69,6 +69,8 @@ class Ingestion:
             units.setdefault(number, key)
         for number, key in self._names.lots.items():
             lots.setdefault(number, key)
+        for number, key in golden.worked_on(self._connection, [*self._touched, *rows]).items():
+            units.setdefault(number, key)
         wrong = refold(self._connection, units, lots, self._limits, self._now)
         results = {key: record for key, (_, record) in new.items() if isinstance(record, ProcessRecord)}
         self._keep_process_data(results, ids, process_ids)
@@ -80,7 +82,8 @@ class Ingestion:
         self._note_senders(arrivals)
         touched = [self._ledgers[claim] for claim in sorted(places)]
         keep(self._connection, touched, places, self._now)
-        alarms = (*self._alarms(), *wrong_permit_alarms(self._connection, wrong))
+        failed = golden.failed_alarms(rows)
+        alarms = (*self._alarms(), *wrong_permit_alarms(self._connection, wrong), *failed)
         raise_alarms(self._connection, alarms, self._now)
         return IngestResult(
             commits=tuple(ledger.commit(self._opening, self._now) for ledger in touched),

@@ -16,7 +16,7 @@ from contracts.facts import AnyDecision, HoldPlaced, HoldReleased, decision_adap
 from contracts.identity import lot_of_serial, lot_parts
 from contracts.permit import PermitRecord, StationRecord
 from contracts.record import DataLevel, Part, ProcessRecord, canonical, corrected_time, shifted
-from contracts.route_model import UnitDecision, UnitPermit, UnitRecord
+from contracts.route_model import SampleCheck, UnitDecision, UnitPermit, UnitRecord
 
 RECORD = "record"
 """The ``kind`` of a station's record among the facts; the others are kinds of decisions."""
@@ -106,6 +106,8 @@ def fact_row(stream_id: str, seq: int, record: StationRecord, digest: str, numbe
         "cycle_number": _cycle_number(record),
         "missed_before": None if record.missed_before is None else min(record.missed_before, LARGEST),
         "completed_within_seconds": None if record.clock_offset_seconds is None else record.completed_within_seconds,
+        "sample": None if record.golden is None else record.golden.sample,
+        "good": None if record.golden is None else record.golden.good,
         "body": None,
     }
 
@@ -150,7 +152,7 @@ def fact_columns() -> tuple[str, ...]:
         "stream_id", "seq", "kind", "digest", "serial_number", "lot_number", "station", "process_number", "data_level",
         "part", "outcome", "completed_at", "permit", "return_to", "reject_label", "product_model", "defects",
         "machine", "cycle_epoch", "cycle_number", "missed_before", "body",
-        "completed_within_seconds",
+        "completed_within_seconds", "sample", "good",
     )  # fmt: skip
 
 
@@ -207,7 +209,21 @@ def unit_record(row: Fields) -> UnitRecord:
         product_model=row["product_model"],
         defects=tuple(row["defects"] or ()),
         data_level=DataLevel(row["data_level"]),
+        machine=row["machine"] or "",
         completed_within_s=row["completed_within_seconds"],
+    )
+
+
+def sample_check(row: Fields) -> SampleCheck:
+    """The row of a golden sample's record, as the fold takes it."""
+    return SampleCheck(
+        stream_id=row["stream_id"],
+        seq=row["seq"],
+        station=row["station"],
+        machine=row["machine"],
+        sample=row["sample"],
+        good=row["good"],
+        at=row["completed_at"],
     )
 
 

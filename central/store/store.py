@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from central.store import asking, digests, names, permitting, reconciling, records, reports, schema
+from central.store import asking, digests, golden, names, permitting, reconciling, records, reports, schema
 from central.store.alarms import AlarmRow, acknowledge_alarms, list_alarms, raise_alarms
 from central.store.arrivals import Alarm, Arrival, BirthAnswer, Claim, Counts, IngestResult, Rejected, StationCommit
 from central.store.asking import Asked, Standing
@@ -20,6 +20,7 @@ from central.store.criteria import CriteriaRevisions
 from central.store.database import Author, Database
 from central.store.digests import Changed
 from central.store.folding import named_by, refold
+from central.store.golden import GoldenRow
 from central.store.incomplete import Incomplete, incomplete
 from central.store.ingest import Ingestion, wrong_permit_alarms
 from central.store.leases import give_back
@@ -208,6 +209,23 @@ class Store:
         """Permits without a result, the oldest first."""
         with self.database.reading() as connection:
             return incomplete(connection, station)
+
+    def golden(self, station: str | None = None) -> list[GoldenRow]:
+        """The last check of every golden sample, and the failed ones that hold units still."""
+        with self.database.reading() as connection:
+            return golden.golden_rows(connection, station)
+
+    def release(self, hold_id: str, author: str, reason: str) -> list[str]:
+        """Release this hold on every unit that it holds, a decision for each; answers which those were."""
+        with self.database.reading() as connection:
+            units = golden.held_by(connection, hold_id)
+        for number in units:
+            self.add_decision(
+                HoldReleased(
+                    author=author, decided_at=datetime.now(UTC), reason=reason, hold_id=hold_id, serial_number=number
+                )
+            )
+        return units
 
     # -- streams -----------------------------------------------------------------------------------------------------
 

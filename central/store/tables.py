@@ -262,9 +262,20 @@ facts = sa.Table(
     sa.Column("cycle_number", sa.BigInteger),  # none: the machine's key is a text, or it has none
     sa.Column("missed_before", sa.BigInteger),  # none: not known, the counter stepped back
     sa.Column("completed_within_seconds", sa.Double),  # none: how well the time is known is not known
+    sa.Column("sample", sa.Text),  # of a golden sample's record: which of the machine's samples
+    sa.Column("good", sa.Boolean),  # and whether the machine judged it as it has to
     sa.Column("body", sa.Text),
     sa.Column("received_at", UtcDateTime, nullable=False),
     sa.Index("ix_facts_station_completed_at", "station", "completed_at"),
+    sa.Index(
+        "ix_facts_samples",
+        "station",
+        "machine",
+        "sample",
+        "good",
+        sqlite_where=sa.text("sample IS NOT NULL"),
+        postgresql_where=sa.text("sample IS NOT NULL"),
+    ),
     sa.Index(
         "ix_facts_permits",
         "completed_at",

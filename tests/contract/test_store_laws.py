@@ -29,7 +29,7 @@ from contracts.facts import (
 from contracts.permit import PermitRecord, StationRecord
 from contracts.processes import PROCESSES
 from tests.support.postgres import Cluster
-from tests.support.stores import LOT, MORNING, NewDatabase, delivery, minutes, permit, record, reject, rows
+from tests.support.stores import LOT, MORNING, NewDatabase, delivery, minutes, permit, record, reject, rows, sample
 
 OTHER_LOT = "WF-KR-261102N-001"
 NUMBERED_LOT = "WF-KR-261102D-007"
@@ -49,6 +49,14 @@ def opened(url: str) -> Iterator[Store]:
 
 
 def _record(station: int, values: dict[str, Any]) -> StationRecord:
+    if values["outcome"] in ("GOOD", "BAD"):
+        return sample(
+            station=f"P0{station}-A",
+            process=PROCESSES[station - 1].code,
+            good=values["outcome"] == "GOOD",
+            name=("master", "faulty")[values["permit"] == 1],
+            completed_at=values["completed_at"],
+        )
     if values["outcome"] in ("OFFLINE", "ONLINE", "REFUSED"):
         return _permit(station, values)
     level = {} if values["serial_number"] else {"data_level": "LOT", "lot_number": LOT}
@@ -75,7 +83,7 @@ contents = st.fixed_dictionaries(
         "serial_number": st.sampled_from([*SERIALS, None]),
         "lot_number": st.sampled_from([None, LOT, LOT, OTHER_LOT]),
         "outcome": st.sampled_from(
-            ["PASS", "PASS", "PASS", "FAIL", "ERROR", "OFFLINE", "OFFLINE", "ONLINE", "REFUSED"]
+            ["PASS", "PASS", "PASS", "FAIL", "ERROR", "OFFLINE", "OFFLINE", "ONLINE", "REFUSED", "GOOD", "BAD"]
         ),
         "completed_at": st.integers(0, 30).map(minutes),
         "operator": st.sampled_from([None, "Kim", "KIM"]),

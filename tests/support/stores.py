@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from central.store import Arrival, IngestResult, Rejected, Store
 from contracts.envelope import Commit
 from contracts.permit import PermitRecord, StationRecord
-from contracts.record import ProcessRecord, digest
+from contracts.record import GoldenCheck, ProcessRecord, digest
 from contracts.topics import StationTopics
 from tests.support.records import proof
 
@@ -77,6 +77,13 @@ def permit(**changes: Any) -> PermitRecord:
         "answered_at": MORNING,
     }
     return PermitRecord(**{**values, **changes})
+
+
+def sample(*, good: bool = True, name: str = "master", **changes: Any) -> ProcessRecord:
+    """The record of a golden sample that has to pass."""
+    outcome = {"outcome": "PASS"} if good else {"outcome": "FAIL"}
+    check = GoldenCheck(sample=name, good=good)
+    return record(part="GOLDEN_SAMPLE", serial_number="GOLDEN-1", lot_number=None, golden=check, **outcome, **changes)
 
 
 def delivery(

@@ -76,7 +76,7 @@ def test_a_permit_is_given_or_refused_for_its_cause(
 
 def test_every_cause_has_its_case() -> None:
     """But those that are no matter of facts: a lease, and what a station says on its own."""
-    others = {R.BUSY_ELSEWHERE, R.CENTRAL_UNREACHABLE, R.NUMBERS_USED_UP, R.REQUEST_NOT_UNDERSTOOD}
+    others = {R.BUSY_ELSEWHERE, *(code for code in RefusalCode if code.is_of_station)}
     assert {code for *_, code in CASES} == {None, *RefusalCode} - others
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from agent.clock import CentralClock
 from agent.criteria import StationCriteria
+from agent.golden import GoldenSamples
 from agent.interlock import NUMBERS_NOTE, Interlock
 from agent.outbox import Outbox
 from agent.permits import Permits
@@ -220,3 +221,50 @@ async def test_two_requests_at_once_get_two_numbers(tmp_path: Path) -> None:
         second._note = "permit:other"
         await asyncio.gather(ask(first, machines[0], 1), ask(second, machines[1], 1))
     assert sorted(given(machines[0]) + given(machines[1])) == NUMBERS[:2]
+
+
+def with_golden_samples(folder: Path) -> StationSettings:
+    file = folder / "P03-A.yaml"
+    text = Path("config/stations/P03-A.yaml").read_text(encoding="utf-8").replace("enabled: false", "enabled: true")
+    golden = '    golden: {cycles: 50, samples: {master: {pattern: "GOLDEN-.*"}}}\n'
+    file.write_text(text.replace("    cycle_key:", golden + "    cycle_key:", 1), encoding="utf-8")
+    return load(file)
+
+
+async def test_a_golden_sample_that_is_due_or_failed_stops_units_and_not_itself(tmp_path: Path) -> None:
+    """Refused by the station alone: central is not asked, and is not there."""
+    settings = with_golden_samples(tmp_path)
+    tester = settings.machines["tester"]
+    asking = tester.protocol_settings.asking()
+    assert asking is not None
+    assert tester.golden is not None
+    outbox, clock, machine = Outbox(tmp_path / "outbox.db"), CentralClock(), AskedMachine()
+    outbox.open()
+    try:
+        samples = GoldenSamples(tester, tester.golden, settings.station.process, outbox, clock)
+        criteria = StationCriteria(settings, clock)
+        interlock = Interlock(settings, outbox)
+        permits = Permits(tester, asking, settings, criteria, machine, outbox, interlock, "test", clock, samples)
+
+        async def answered(number: int, serial: str) -> object:
+            machine.number, machine.values = number, {"request_serial": serial}
+            await permits.handle(MachineRequest(datetime.now(UTC), key=number))
+            return machine.answers[-1]["code"]
+
+        async def measured(outcome: str) -> None:
+            made = record(
+                serial_number="GOLDEN-7", part="GOLDEN_SAMPLE", outcome=outcome, completed_at=datetime.now(UTC)
+            )
+            await samples.checked(made)
+
+        unit = "SN-261102-001"
+        assert [await answered(1, unit), await answered(2, "GOLDEN-7")] == ["GOLDEN_SAMPLE_DUE", ""]
+        await measured("FAIL")
+        assert [await answered(3, unit), await answered(4, "GOLDEN-7")] == ["GOLDEN_SAMPLE_FAILED", ""]
+        assert str(machine.answers[2]["text_ko"]).startswith("기준 샘플")
+        await measured("PASS")
+        assert await answered(5, unit) == ""
+    finally:
+        outbox.close()
+    refused = [one["refusal"] for one in kept(tmp_path) if not one["granted"]]
+    assert refused == ["GOLDEN_SAMPLE_DUE", "GOLDEN_SAMPLE_FAILED"]

@@ -705,3 +705,22 @@ async def test_a_result_after_one_that_was_missed_takes_no_scan(tmp_path: Path, 
     (record,) = await records(outbox)
     assert (record.outcome, record.serial_number) == (Outcome.ERROR, None)
     assert "maybe for a result that was missed; scan the unit again" in record.problems[0]
+
+
+async def test_a_golden_sample_is_judged_by_its_own_criteria_and_says_so(tmp_path: Path, outbox: Outbox) -> None:
+    golden = "    golden: {cycles: 9, samples: {master: {pattern: 'GOLDEN-.*', criteria: {temperature: {nominal: 60.2,"
+    golden += " tolerance: 0.1, unit: degC}}}}}\n    cycle_key:"
+    driver = ToldDriver()
+    async with supervised(station("P03-A", tmp_path, {"    cycle_key:": golden}), {"tester": driver}, outbox):
+        driver.say(result(1, serial_number="GOLDEN-1", temperature=60.2, tof_i2c=False))
+        driver.say(result(2, serial_number="GOLDEN-1"))
+        driver.say(result(3))
+        await until(lambda: driver.acknowledged == [1, 2, 3])
+        first, second, product = await records(outbox)
+    assert first.golden is not None
+    assert second.golden is not None
+    assert (first.outcome, first.golden.good, first.part) == (Outcome.PASS, True, "GOLDEN_SAMPLE")
+    assert (second.outcome, second.golden.good) == (Outcome.FAIL, False)
+    assert (first.criteria_revision or "").startswith("golden-")
+    assert (product.outcome, product.golden) == (Outcome.PASS, None)
+    assert (product.criteria_revision or "").startswith("yaml-")
