@@ -1,21 +1,16 @@
 """``neurohub-central``: what an administrator types."""
 
 import asyncio
-import signal
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-import structlog
 import typer
-from sdnotify import SystemdNotifier
 
-from central import criteria_commands, golden_commands, quarantine_commands
+from central import criteria_commands, golden_commands, quarantine_commands, service_commands, user_commands
 from central.criteria_show import verified_lines
-from central.ingestor import Ingestor
 from central.opening import opened, store_of, told
-from central.permits import Responder
 from central.replay import replay
-from central.settings import CentralSettings, instance_name, load_settings
+from central.settings import load_settings
 from central.shifts import parse_moment
 from central.show import (
     ReplayProgress,
@@ -32,22 +27,25 @@ from central.show import (
 from central.verifying import verify
 from messaging.command import Version
 from messaging.logs import configure_logging
-from messaging.watchdog import feed_watchdog
-
-log = structlog.get_logger()
 
 app = typer.Typer(
     name="neurohub-central",
-    help="Takes the stations' streams into the factory database, exactly once. Settings come from the environment:"
-    " DATABASE_URL (sqlite:///neurohub.db), BROKER_URL (mqtt://127.0.0.1:1883), BROKER_CA, BROKER_CERT, BROKER_KEY,"
-    " BROKER_USERNAME, BROKER_PASSWORD_FILE, SITE_TIMEZONE (Asia/Seoul), SITE_SHIFTS (D=08:00,N=20:00), DB_ECHO,"
-    " PERMIT_LEASE (by default twice a process's usual time, 10m at least), SERIAL_PATTERN ({lot}-{sequence:04d}),"
-    " SERIAL_FORM (a regular expression for the whole of a product's number; any), NO_READ_WORDS (what code readers say"
-    " when they read nothing, with commas between; NOREAD and its kind).",
+    help="Takes the stations' streams into the factory database, exactly once, and answers the MES REST API. Settings"
+    " come from the environment, or from .env in the working directory: DATABASE_URL (sqlite:///neurohub.db),"
+    " BROKER_URL (mqtt://127.0.0.1:1883), BROKER_CA, BROKER_CERT, BROKER_KEY, BROKER_USERNAME, BROKER_PASSWORD_FILE,"
+    " SITE_TIMEZONE (Asia/Seoul), SITE_SHIFTS (D=08:00,N=20:00), DB_ECHO, PERMIT_LEASE (by default twice a process's"
+    " usual time, 10m at least), SERIAL_PATTERN ({lot}-{sequence:04d}), SERIAL_FORM (a regular expression for the whole"
+    " of a product's number; any), NO_READ_WORDS (what code readers say when they read nothing, with commas between;"
+    " NOREAD and its kind). For the API: SECRET_KEY (signs the tokens, needed; 32 characters or more), ALGORITHM"
+    " (HS256), ACCESS_TOKEN_EXPIRE_MINUTES (30), APP_NAME, APP_VERSION, API_V1_PREFIX (/api/v1), CORS_ORIGINS (none),"
+    " CORS_ALLOW_CREDENTIALS (false), CORS_ALLOW_METHODS, CORS_ALLOW_HEADERS, REQUEST_SIZE_LIMIT (1048576 bytes),"
+    " LOGINS_PER_MINUTE (60, from one address), DEBUG (false; true for development: takes any SECRET_KEY).",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(service_commands.app)
+app.add_typer(user_commands.app)
 app.add_typer(quarantine_commands.app)
 app.add_typer(criteria_commands.app)
 app.add_typer(golden_commands.app)
@@ -76,75 +74,6 @@ def migrate() -> None:
         finally:
             store.close()
     typer.echo("database is up to date")
-
-
-@app.command()
-def run(
-    instance: Annotated[
-        str | None,
-        typer.Option(
-            envvar="CENTRAL_INSTANCE",
-            metavar="NAME",
-            help="One of several ingestors that share the work on one PostgreSQL database; each has a name of its own."
-            " The broker must know shared subscriptions.",
-        ),
-    ] = None,
-) -> None:
-    """Ingest until SIGTERM or Ctrl-C. The database must have been migrated.
-
-    Example: DATABASE_URL=postgresql://neurohub@localhost/neurohub BROKER_URL=mqtt://localhost neurohub-central run
-    """
-    configure_logging()
-    with told():
-        asyncio.run(_run(load_settings(), instance_name(instance)))
-
-
-async def _run(settings: CentralSettings, instance: str | None) -> None:
-    store = store_of(settings)
-    try:
-        store.check_schema()
-        ingestor = Ingestor(store, settings.broker, instance=instance, serial_form=settings.serial_form)
-        await _serve(ingestor)
-        log.info("central stopped", **vars(ingestor.counters))
-    finally:
-        store.close()
-
-
-async def _serve(service: Ingestor | Responder) -> None:
-    """Run it until SIGTERM or Ctrl-C, and tell systemd that it turns."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, service.stop)
-    feeding = asyncio.create_task(feed_watchdog(SystemdNotifier(), service.turn))
-    try:
-        await service.run()
-    finally:
-        feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
-
-
-@app.command()
-def permits() -> None:
-    """Answer stations that ask whether a unit may start, until SIGTERM or Ctrl-C; publish what they need to decide
-    while nobody answers. One such service runs beside the ingestors, on the same database.
-
-    Example: DATABASE_URL=postgresql://neurohub@localhost/neurohub BROKER_URL=mqtt://localhost neurohub-central permits
-    """
-    configure_logging()
-    with told():
-        asyncio.run(_permits(load_settings()))
-
-
-async def _permits(settings: CentralSettings) -> None:
-    answering, publishing = store_of(settings), store_of(settings)
-    try:
-        answering.check_schema()
-        responder = Responder(answering, publishing, settings.broker, settings.permits)
-        await _serve(responder)
-        log.info("permits stopped", **vars(responder.counters))
-    finally:
-        answering.close()
-        publishing.close()
 
 
 @app.command()

@@ -124,7 +124,7 @@ class Demo:
         await migrating.start()
         if await migrating.ended() != 0:
             raise ChildError(f"the database {database} could not be set up.\n{migrating.last_words()}")
-        self._watch(await self._start(Child("central", ["central", "run"], log, environment=environment)))
+        self._watch(await self._start(Child("central", ["central", "ingest"], log, environment=environment)))
         permits = Child("permits", ["central", "permits"], self._folder / "permits.log", environment=environment)
         self._watch(await self._start(permits))
 

@@ -223,7 +223,7 @@ class Outage:
                 await asyncio.sleep(random.uniform(0.5, 1.5) * EVERY_S)
                 await self._one(tester)
 
-        async with Process([sys.executable, "-m", "central", "run"], env=environment) as central:
+        async with Process([sys.executable, "-m", "central", "ingest"], env=environment) as central:
             with closing(Store(self._url)) as store:
                 await central.line("broker connected", timeout_s=60)
                 begun = time.perf_counter()

@@ -88,7 +88,7 @@ async def backbone(folder: Path) -> AsyncIterator[Backbone]:
         environment = {"DATABASE_URL": f"sqlite:///{database}", "BROKER_URL": broker.url}
         async with Process([sys.executable, "-m", "central", "migrate"], env=environment) as migration:
             await migration.ended(timeout_s=60)
-        central = await stack.enter_async_context(Process([sys.executable, "-m", "central", "run"], env=environment))
+        central = await stack.enter_async_context(Process([sys.executable, "-m", "central", "ingest"], env=environment))
         await central.line("broker connected")
         yield Backbone(broker, database)
         await central.stop()

@@ -255,7 +255,7 @@ class Line:
             name = f"ingestor-{number}"
             relay = self.from_broker[name] = await self._relay()
             variables = {"DATABASE_URL": self.database_url, "BROKER_URL": f"mqtt://{relay.host}:{relay.port}"}
-            command = [sys.executable, "-m", "central", "run"]
+            command = [sys.executable, "-m", "central", "ingest"]
             if self.parts.ingestors > 1:
                 command += ["--instance", name]
             ingestor = KeptRunning(name, partial(list[str | Path], command), variables, self.folder / f"{name}.log")

@@ -18,9 +18,9 @@ PATIENCE_S = 60.0
 
 
 def central(database_url: str, broker_url: str, *arguments: str) -> Process:
-    """``neurohub-central run``, not started yet."""
+    """``neurohub-central ingest``, not started yet."""
     environment = {"DATABASE_URL": database_url, "BROKER_URL": broker_url}
-    return Process([sys.executable, "-m", "central", "run", *arguments], env=environment)
+    return Process([sys.executable, "-m", "central", "ingest", *arguments], env=environment)
 
 
 def permits(database_url: str, broker_url: str) -> Process:

@@ -151,7 +151,9 @@ async def test_alarms_are_shown_until_someone_has_looked(running: Running) -> No
     assert len(await running.json("alarms", "--all")) == 1
 
 
-@pytest.mark.parametrize("words", [["streams"], ["replay", "P03-A"], ["reconcile"], ["alarms"], ["run"]])
+@pytest.mark.parametrize(
+    "words", [["streams"], ["replay", "P03-A"], ["reconcile"], ["alarms"], ["ingest"], ["user", "list"]]
+)
 async def test_a_database_that_cannot_be_reached_is_one_line_without_a_password(words: list[str]) -> None:
     url = "postgresql://neurohub:hush@127.0.0.1:1/neurohub"
     code, said = await typed(url, "mqtt://127.0.0.1:1", *words)
@@ -162,7 +164,7 @@ async def test_a_second_ingestor_on_sqlite_is_refused(running: Running) -> None:
     async with central(running.url, running.broker.url) as second:
         assert await second.ended(timeout_s=60) == 2
     assert "several side by side need PostgreSQL" in second.output[-1]
-    code, said = await running.type("run", "--instance", "a b")
+    code, said = await running.type("ingest", "--instance", "a b")
     assert (code, "--instance" in said) == (2, True)
 
 

@@ -120,7 +120,7 @@ async def test_what_was_kept_running_ends_with_its_reconciliation_and_leaves_no_
     [url] = {line.partition("broker ")[2].partition(",")[0] for line in lines if "pids:" in line}
     commands = "\n".join(lines)
     assert f"-m demo.broker --port {url.rpartition(':')[2]}" in commands
-    assert f"BROKER_URL={url} {sys.executable} -m central run" in commands
+    assert f"BROKER_URL={url} {sys.executable} -m central ingest" in commands
     assert lines[-1].startswith("logs and data:")
     assert still_running(lines) == []
 

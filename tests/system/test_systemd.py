@@ -21,9 +21,10 @@ from tests.support.processes import ROOT, Process
 
 UNITS = ROOT / "systemd"
 AGENT, CENTRAL, PERMITS = "neurohub-agent@.service", "neurohub-central.service", "neurohub-permits.service"
+API = "neurohub-api.service"
 # The highest exposure allowed, times ten. The agent's is the price of its devices (no PrivateDevices, no PrivateUsers,
 # groups dialout and lp); what is left in both is the network they are for.
-EXPOSURE = {AGENT: 15, CENTRAL: 11, PERMITS: 11}
+EXPOSURE = {AGENT: 15, CENTRAL: 11, PERMITS: 11, API: 11}
 
 
 def copy(unit: str, folder: Path) -> Path:
@@ -44,7 +45,7 @@ def analyze(*arguments: str | Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("unit", "instance"), [(AGENT, "neurohub-agent@P03-A.service"), (CENTRAL, CENTRAL), (PERMITS, PERMITS)]
+    ("unit", "instance"), [(AGENT, "neurohub-agent@P03-A.service"), (CENTRAL, CENTRAL), (PERMITS, PERMITS), (API, API)]
 )
 def test_systemd_reads_the_unit_without_a_word(unit: str, instance: str, tmp_path: Path) -> None:
     placed = copy(unit, tmp_path).rename(tmp_path / instance)
@@ -59,7 +60,7 @@ def test_a_mistake_in_a_unit_is_seen(tmp_path: Path) -> None:
         assert "neurohub" not in analyze("verify", "--recursive-errors=no", placed)
 
 
-@pytest.mark.parametrize("unit", [AGENT, CENTRAL, PERMITS])
+@pytest.mark.parametrize("unit", [AGENT, CENTRAL, PERMITS, API])
 def test_the_unit_leaves_little_to_attack(unit: str, tmp_path: Path) -> None:
     analyze("security", "--offline=true", f"--threshold={EXPOSURE[unit]}", copy(unit, tmp_path))
 
@@ -72,7 +73,7 @@ def test_the_user_of_the_units_is_made_with_access_to_its_devices(tmp_path: Path
     groups = (tmp_path / "etc" / "group").read_text()
     for group in settings_of(AGENT)["supplementarygroups"].split():
         assert re.search(rf"^{group}:x:\d+:neurohub$", groups, re.MULTILINE)
-    for unit in (AGENT, CENTRAL, PERMITS):
+    for unit in (AGENT, CENTRAL, PERMITS, API):
         assert settings_of(unit)["user"] == "neurohub"
 
 
@@ -125,7 +126,7 @@ def test_the_unit_allows_every_device_that_a_protocol_is_connected_by() -> None:
 def test_what_a_unit_points_to_is_where_the_installation_puts_it() -> None:
     placed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["data-files"]
     there = {f"file:///opt/neurohub/{folder}/{file}" for folder, files in placed.items() for file in files}
-    for unit in (AGENT, CENTRAL):
+    for unit in (AGENT, CENTRAL, API):
         assert re.findall(r"^Documentation=(.+)$", (UNITS / unit).read_text(), re.MULTILINE)[0] in there
 
 

@@ -6,41 +6,21 @@ from typing import Annotated, Self
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query, Response
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field
 
 from central.api.changes import Change, Create
 from central.api.current import Admin, CurrentService, Operator, needs
 from central.api.errors import ApiError, answers, clash, not_found
-from central.api.models import Body, Out, Text
+from central.api.models import Body, Out
 from central.api.paging import Id, Page
 from central.api.passwords import Password, hashed, matches
+from central.api.people import Department, Email, FullName, Username
 from central.store import logins, users
 from central.store.errors import ALREADY_EXISTS, ClashError
 from central.store.users import Role, User
 
 router = APIRouter(prefix="/users", tags=["users"], responses=answers())
 ADMIN = [needs(Role.ADMIN)]
-
-
-def _plain(name: str) -> str:
-    if not name.isprintable():
-        raise ValueError("characters that cannot be seen are not allowed")
-    return name
-
-
-Username = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=3, max_length=50),
-    AfterValidator(_plain),
-    Field(examples=["operator1"]),
-]
-Email = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, max_length=254, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$"),
-    Field(examples=["operator1@factory.example"]),
-]
-FullName = Annotated[Text, Field(min_length=1, max_length=100, examples=["Kim Minji"])]
-Department = Annotated[Text, Field(max_length=100)]
 
 
 class UserCreate(Body):
