@@ -180,7 +180,12 @@ def _best_branches(found: list[_Found]) -> list[_Found]:
             by_union.setdefault(union, {}).setdefault(branch, []).append(one)
     dropped: set[int] = set()
     for union, branches in by_union.items():
-        deeper = {tags: ones for tags, ones in branches.items() if any(len(one.path) > len(union) for one in ones)}
+        deeper = {
+            tags: ones
+            for tags, ones in branches.items()
+            # A model's own check comes last: all of its keys were right by then.
+            if any(len(one.path) > len(union) or one.error["type"] == "value_error" for one in ones)
+        }
         if not deeper:
             continue
         best = min(deeper, key=lambda tags: (_unknown(deeper[tags]), len(deeper[tags])))
@@ -279,8 +284,16 @@ def _wrong_type(group: list[_Found], document: Document) -> Issue:
             hint = f"write {node.value.replace(',', '.')}"
         elif expected == ["a text"] and node.value is not None:
             hint = "put it in quotes"
+    elif isinstance(node, MappingNode) and expected[0] == "a text" and _is_a_name_in_braces(node):
+        hint = f'put it in quotes: "{{{next(iter(node.entries))}}}"'
     wanted = " or ".join(filter(None, [", ".join(expected[:-1]), expected[-1]]))
     return issue_at(document.place(path), path, "wrong type", expected=wanted, found=described(node), hint=hint)
+
+
+def _is_a_name_in_braces(node: MappingNode) -> bool:
+    """``{cycle_key}`` without quotes is a key without a value."""
+    values = [entry.value for entry in node.entries.values()]
+    return len(values) == 1 and isinstance(values[0], ScalarNode) and values[0].value is None
 
 
 def _not_one_of(place: Any, path: KeyPath, known: list[str], node: Node | None) -> Issue:

@@ -90,9 +90,45 @@ def dotted(path: KeyPath) -> str:
     return ".".join(map(str, path))
 
 
+_ALSO_CALLED = {
+    "min": ("lower",),
+    "minimum": ("lower",),
+    "max": ("upper",),
+    "maximum": ("upper",),
+    "target": ("nominal",),
+    "ok": ("pass",),
+    "ng": ("fail",),
+    "baud": ("baudrate",),
+    "ip": ("host", "url"),
+    "host": ("url",),
+    "address": ("host", "url"),
+    "slave": ("device_id",),
+    "slave_id": ("device_id",),
+    "unit_id": ("device_id",),
+    "interval": ("poll", "sampling"),
+    "swapped": ("little",),
+    "even": ("E",),
+    "odd": ("O",),
+    "none": ("N",),
+    "float": ("float32", "number"),
+    "real": ("float32", "float"),
+    "lreal": ("float64", "double"),
+    "float64": ("double",),
+    "float32": ("float",),
+    "word": ("uint16",),
+    "dword": ("uint32",),
+    "int": ("int16",),
+    "dint": ("int32",),
+}
+"""What other programs, manuals and languages call it, in lower case -> what it may be called here."""
+
+
 def closest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was most likely meant, or None."""
     names = list(known)
+    for meant in _ALSO_CALLED.get(name.casefold(), ()):
+        if meant in names:
+            return meant
     folded = {known_name.casefold(): known_name for known_name in reversed(names)}
     matches = get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
     if matches:

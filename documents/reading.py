@@ -4,6 +4,7 @@ The tree is built from ruamel.yaml's events, because they still tell a tag, an a
 what it would become. Tags, anchors and aliases are refused: a station's file is read by people, top to bottom.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ from documents.document import Document, Entry, MappingNode, Node, ScalarNode, S
 from documents.issues import Issue, KeyPath, Place, SettingsError, issue_at
 from documents.scalars import plain_scalar
 
+_CLOSES = {"{": "}", "[": "]"}
+_BLOCK_KEY = re.compile(r"\s*(?:- )?[\w-]+:(?:\s|$)")
+"""A line that begins with a key of its own."""
 MAX_DEPTH = 30
 MAX_BYTES = 4 * 1024 * 1024
 
@@ -106,6 +110,16 @@ def _syntax_issue(error: YAMLError, text: str, origin: Place) -> Issue:
             return issue_at(place, (), "a tab indents this line; YAML takes spaces only")
     problem = f"not YAML: {error.problem}"
     began = error.context_mark
+    if began is not None and began.line < line:
+        opened = Place(origin.file, began.line + 1, began.column + 1)
+        if "could not find expected ':'" in problem:
+            hint = "write the key, a colon, a space, and its value"
+            return issue_at(opened, (), "not YAML: this line is no key with a value", hint=hint)
+        bracket = lines[began.line][began.column : began.column + 1] if began.line < len(lines) else ""
+        # YAML ends lines at characters that these lines do not end at, and the other way round.
+        if bracket in _CLOSES and line < len(lines) and _BLOCK_KEY.match(lines[line]):
+            hint = f"close it with {_CLOSES[bracket]} before line {line + 1}"
+            return issue_at(opened, (), f"not YAML: the {bracket} that opens here is not closed", hint=hint)
     if began is not None and (began.line, began.column) != (line, column):
         problem += f" {error.context}, which began at {began.line + 1}:{began.column + 1}"
     hint = _syntax_hint(error.problem or "", lines, line)
@@ -117,6 +131,8 @@ def _syntax_hint(problem: str, lines: list[str], line: int) -> str | None:
         if line > 0 and line < len(lines) and lines[line].startswith(" "):
             return "check the indentation, or put a text that holds a colon in quotes"
         return "a space belongs after each key's colon; a text that holds a colon goes in quotes"
+    if "unknown escape character" in problem:
+        return "write the text in single quotes, where a backslash is a backslash"
     if "cannot start any token" in problem:
         return "put a text that begins with this character in quotes"
     if "expected <block end>" in problem:

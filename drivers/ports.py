@@ -1,4 +1,4 @@
-"""Names of serial ports: which stay the same, and what a failure to open one means."""
+"""Names of ports and hosts: which stay the same, what is none, and what a failure to open a port means."""
 
 import errno
 import os
@@ -20,6 +20,16 @@ def unstable(port: str, by_id: Path = _BY_ID) -> str | None:
     names = sorted(link for link in by_id.glob("*") if os.path.realpath(link) == port) if by_id.is_dir() else []
     remedy = f"write {names[0]}" if names else f"write its name below {by_id}/ (ls -l {by_id} shows them)"
     return f"{port} is given out in the order the adapters are found: after a restart it may be another one; {remedy}"
+
+
+def host_alone(host: str) -> str:
+    """The name or address of a computer. Raises ValueError where a port or a whole URL stands in its place."""
+    if "/" in host or host != host.strip():
+        raise ValueError("the name or address alone is needed, without // and spaces")
+    name, colon, port = host.rpartition(":")
+    if colon and ":" not in name and port.isdecimal():
+        raise ValueError(f"the port has a key of its own: host: {name}, port: {port}")
+    return host
 
 
 def needed(port: str) -> NeededFile:

@@ -50,9 +50,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StationSettings:
     document = read_document(path)
     issues = list(document.issues)
     issues.extend(apply_overrides(document, overrides))
+    meant: set[str | None] = set()
     for key in document.root.entries:
         if key not in _STATION_KEYS:
             place = document.place((key,), key=True)
+            meant.add(closest(key, _STATION_KEYS))
             hint = did_you_mean(key, _STATION_KEYS)
             issues.append(issue_at(place, (key,), "unknown key", expected=one_of(_STATION_KEYS), hint=hint))
     station = validated(StationKeys, document, (), issues, StationKeys.model_fields)
@@ -65,11 +67,14 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StationSettings:
     issues.extend(check_jobs(document, complete))
     issues.extend(check_scanners(document, {name: keys for name, (keys, _) in machines.items() if keys}, complete))
     doubtful = {name: keys for name, (keys, _) in machines.items() if name not in complete or companions}
+    if doubtful:  # any that works for others may be a companion of theirs
+        doubtful |= {name: keys for name, (keys, _) in machines.items() if keys is not None and not keys.records}
     unclear = _unclear(document, doubtful)
     if machines and unclear is not None:
         issues.extend(check_criteria(document, criteria, complete, unclear))
     issues.extend(check_rules(document, criteria, complete))
     issues.extend(check_golden(document, complete, unclear))
+    issues = [issue for issue in issues if issue.message != "missing key" or issue.path not in meant]
     if issues or station is None:
         raise SettingsError(_without_echoes(issues, document))
     fields = dict(station)
@@ -222,7 +227,9 @@ def _unclear(document: Document, machines: Mapping[str, MachineKeys | None]) -> 
         points, tables = document.node(("machines", name, "points")), document.node(("machines", name, "tables"))
         if not isinstance(points, MappingNode):
             return None
-        names = list(points.entries) if keys is None else _measurements(keys, points.entries, ())
+        names = list(points.entries)
+        if keys is not None and keys.measurements is None:
+            names = list(_measurements(keys, points.entries, ()))
         names = [*names, *(tables.entries if isinstance(tables, MappingNode) else ())]
         found |= {prefix + one for one in names for prefix in ("", f"{name}.")}
     return frozenset(found)

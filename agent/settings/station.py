@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from agent.outbox.room import Limits
 from agent.settings.machine import MachineSettings
 from agent.settings.sizes import Size
-from contracts.base import ProcessCode, RegularExpression, StationId
+from contracts.base import RegularExpression, StationId
 from contracts.criteria import CriteriaSet, Criterion
 from contracts.duration import Duration
 from contracts.patterns import compiled
@@ -61,7 +61,7 @@ class StationIdentity(Strict):
     """The factory, of the same form."""
     line: StationId
     """The line in it, of the same form."""
-    process: Annotated[ProcessCode, AfterValidator(_known_process)]
+    process: Annotated[str, AfterValidator(_known_process)]
     """Which process of the route the station does, for example ``P03_SENSOR_INSPECTION``."""
 
 

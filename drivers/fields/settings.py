@@ -282,7 +282,8 @@ class FieldSettings(ProtocolSettings):
         form = sorted(formats)[0]
         if point.address in _ADDRESS[form]:
             return f"{point.address} {getattr(point, point.address)!r} is not in the message's pattern or layout"
-        return f"message format {form} needs {' or '.join(_ADDRESS[form])}"
+        keys = " or ".join(_ADDRESS[form])
+        return f"in a message of format {form} a value is found by {keys}; write one of these keys"
 
 
 def _suits(point: FieldPoint, message: MessageSettings) -> bool:

@@ -11,7 +11,7 @@ from contracts.duration import Duration
 from drivers.base import JOB_NAMES, NeededFile, PointSettings, ProtocolSettings, Strict
 from drivers.kinds import Kind, Kinds
 from drivers.label.zpl import misplaced_names
-from drivers.ports import needed
+from drivers.ports import host_alone, needed
 from drivers.template import Template, names_in
 
 StatusField = Literal[
@@ -47,7 +47,7 @@ class TcpConnect(Strict):
 
     transport: Literal["tcp"]
     """Over the network."""
-    host: Annotated[str, Field(min_length=1)]
+    host: Annotated[str, Field(min_length=1), AfterValidator(host_alone)]
     """Name or address of the printer or its print server."""
     port: Annotated[int, Field(ge=1, le=65535)] = 9100
     """TCP port of raw printing."""

@@ -9,9 +9,9 @@ from pydantic import AfterValidator, Field
 
 from contracts.duration import Duration
 from drivers.base import NeededFile, SharedLine, Strict
-from drivers.ports import needed
+from drivers.ports import host_alone, needed
 
-Host = Annotated[str, Field(min_length=1)]
+Host = Annotated[str, Field(min_length=1), AfterValidator(host_alone)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 TcpDeviceId = Annotated[int, Field(ge=0, le=255)]
 LineDeviceId = Annotated[int, Field(ge=1, le=247)]

@@ -56,8 +56,10 @@ class Trigger(Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if (self.equals is not None) != (self.on == "value"):
-            raise ValueError("equals: on: value has it, and nothing else")
+        if self.equals is None and self.on == "value":
+            raise ValueError("on: which value? give equals, for example equals: 3")
+        if self.equals is not None and self.on != "value":
+            raise ValueError("equals: belongs to on: value")
         if self.on == "counter" and self.counter is not None:
             raise ValueError("counter: the trigger itself is the counter")
         return self

@@ -77,7 +77,7 @@ class DataTrigger(Strict):
             raise ValueError("deadband: give it as a value or in percent")
         given = {"sampling", "queue", "deadband", "deadband_percent"} & self.model_fields_set
         if self.poll is not None and given:
-            raise ValueError(f"poll: {', '.join(sorted(given))} belong to a subscription")
+            raise ValueError(f"poll: either poll or a subscription with {', '.join(sorted(given))}")
         return self
 
 

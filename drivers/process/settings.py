@@ -5,7 +5,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
 
 from contracts.duration import Duration
 from drivers.base import JOB_NAMES, NeededFile, PointSettings, ProtocolSettings, Strict
@@ -31,17 +40,23 @@ ExitCode = Annotated[int, Field(ge=0, le=255)]
 ExitCodes = Annotated[tuple[ExitCode, ...], Field(strict=False)]
 
 
+def _absolute(path: str) -> str:
+    if not path.startswith("/") or "\x00" in path:
+        raise ValueError("the whole path is needed, one that begins with /")
+    return path
+
+
 class RunSettings(Strict):
     """The tool and how it is started. No shell is between: each argument arrives as it is written here."""
 
-    program: Annotated[str, Field(pattern=r"^/[^\x00]*$")]
+    program: Annotated[str, AfterValidator(_absolute)]
     """The tool's executable file, with its whole path."""
     arguments: Annotated[tuple[Template, ...], Field(strict=False)] = ()
     """Its arguments, one by one. ``{serial_number}``, ``{lot_number}``, ``{product_model}``, ``{date}`` and the number
     of the ``{attempt}`` are filled in; a value may hold no ``/`` and begin no argument with ``-``."""
     environment: Mapping[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = {}
     """Environment variables, beside PATH, HOME and LANG; nothing else of the station's own reaches the tool."""
-    directory: Annotated[str, Field(pattern=r"^/[^\x00]*$")] = "/"
+    directory: Annotated[str, AfterValidator(_absolute)] = "/"
     """The folder it is started in."""
     time_limit: Annotated[Duration, Field(gt=0)] = 60.0
     """Longest time for one attempt. Then the tool is ended, with every process it started."""

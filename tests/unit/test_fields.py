@@ -122,7 +122,12 @@ def test_what_cannot_be_understood_is_a_problem_and_no_value(
 @pytest.mark.parametrize(
     ("points", "message", "kinds", "told"),
     [
-        ({"p": {"key": "a"}}, {"format": "fields"}, {}, "points.p: message format fields needs field"),
+        (
+            {"p": {"key": "a"}},
+            {"format": "fields"},
+            {},
+            "points.p: in a message of format fields a value is found by field",
+        ),
         ({"p": {"group": "b"}}, {"format": "regex", "pattern": "(?P<a>.)"}, {}, "'b' is not in the message's pattern"),
         (
             {"p": {"item": "b"}},

@@ -132,8 +132,8 @@ def test_what_cannot_acknowledge_is_refused(model: Any, written: Mapping[str, An
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
-        ({"trigger": {"point": "n", "on": "value"}}, "equals: on: value has it"),
-        ({"trigger": {"point": "n", "equals": 1}}, "equals: on: value has it"),
+        ({"trigger": {"point": "n", "on": "value"}}, "on: which value? give equals"),
+        ({"trigger": {"point": "n", "equals": 1}}, "equals: belongs to on: value"),
         ({"trigger": {"point": "n", "on": "counter", "counter": "n"}}, "the trigger itself is the counter"),
         ({"trigger": {"point": "state", "on": "counter"}}, "a counter is a whole number"),
         ({"trigger": {"point": "n", "poll": "5ms"}}, "greater than or equal to 0.01"),

@@ -95,7 +95,7 @@ def test_what_is_no_field_is_refused(text: str) -> None:
         ({"points": {"n": {"browse_path": "m:a/2:b"}}}, "points.n.browse_path: m is no index"),
         ({"points": {"n": {"event_field": "Message"}}}, "a field of the event is no node that can be watched"),
         ({"points": {"n": {"node_id": "i=1", "array": True}}}, "a list cannot be a trigger"),
-        ({"trigger": {"point": "n", "poll": "1s", "queue": 5}}, "queue belong to a subscription"),
+        ({"trigger": {"point": "n", "poll": "1s", "queue": 5}}, "either poll or a subscription with queue"),
         ({"trigger": {"point": "n", "deadband": 1, "deadband_percent": 1}}, "as a value or in percent"),
         ({"trigger": {"on": "event"}}, "event_type"),
         ({"acknowledge": {}}, "give exactly one of write, call, four_phase"),
