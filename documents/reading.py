@@ -113,13 +113,13 @@ def _syntax_issue(error: YAMLError, text: str, origin: Place) -> Issue:
     if began is not None and began.line < line:
         opened = Place(origin.file, began.line + 1, began.column + 1)
         if "could not find expected ':'" in problem:
-            hint = "write the key, a colon, a space, and its value"
-            return issue_at(opened, (), "not YAML: this line is no key with a value", hint=hint)
+            remedy = "write the key, a colon, a space, and its value"
+            return issue_at(opened, (), "not YAML: this line is no key with a value", hint=remedy)
         bracket = lines[began.line][began.column : began.column + 1] if began.line < len(lines) else ""
         # YAML ends lines at characters that these lines do not end at, and the other way round.
         if bracket in _CLOSES and line < len(lines) and _BLOCK_KEY.match(lines[line]):
-            hint = f"close it with {_CLOSES[bracket]} before line {line + 1}"
-            return issue_at(opened, (), f"not YAML: the {bracket} that opens here is not closed", hint=hint)
+            remedy = f"close it with {_CLOSES[bracket]} before line {line + 1}"
+            return issue_at(opened, (), f"not YAML: the {bracket} that opens here is not closed", hint=remedy)
     if began is not None and (began.line, began.column) != (line, column):
         problem += f" {error.context}, which began at {began.line + 1}:{began.column + 1}"
     hint = _syntax_hint(error.problem or "", lines, line)
