@@ -23,8 +23,9 @@ from central.store.listing import StreamStatus
 from central.store.quarantined import Quarantined, QuarantinedWhole
 from central.store.reconciling import MachineCount, MissingNumbers, Reconciliation, StationCount
 from central.store.reports import Booking, UnitRow
+from central.store.rows import CENTRAL
 from central.store.seat import Seat
-from central.store.store import CENTRAL, Store
+from central.store.store import Store
 
 __all__ = [
     "CENTRAL",

@@ -262,6 +262,7 @@ def _unit_columns(state: UnitState) -> Row:
         "started_at": state.started_at,
         "last_record_at": state.last_record_at,
         "completed_at": state.completed_at,
+        "deleted_at": state.deleted_at,
     }
 
 
@@ -305,6 +306,7 @@ def _lot_columns(state: LotState) -> Row:
         "holds": [_plain(hold) for hold in state.holds],
         "exceptions": [_plain(one) for one in sorted(state.exceptions, key=RouteException.sort_key)],
         "closed_at": state.closed_at,
+        "deleted_at": state.deleted_at,
     }
 
 

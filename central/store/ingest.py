@@ -10,17 +10,18 @@ import sqlalchemy as sa
 from central.store import golden, names
 from central.store.alarms import raise_alarms
 from central.store.arrivals import Alarm, AlarmKind, Arrival, Claim, IngestResult
+from central.store.booking import book, processes_by_code
 from central.store.folding import WrongPermit, named_by, refold
 from central.store.leases import end_leases
 from central.store.ledger import Ledger, Opening, Place, claim_streams, keep
 from central.store.quarantined import OTHER_CONTENT, Entry, in_quarantine, quarantine_once
-from central.store.rows import PERMIT, Row, fact_columns, fact_row, impossible, process_data_row, tombstone, username_of
+from central.store.rows import PERMIT, Row, fact_columns, fact_row, impossible, tombstone
 from central.store.spans import told
 from central.store.statements import rows_where
-from central.store.tables import facts, process_data, processes, serials
+from central.store.tables import facts, process_data
 from contracts.envelope import Range, ranges_of
 from contracts.permit import StationRecord
-from contracts.record import Part, ProcessRecord, canonical
+from contracts.record import ProcessRecord, canonical
 from contracts.route_model import FactKey, RouteLimits
 from contracts.topics import StationTopics
 
@@ -61,7 +62,7 @@ class Ingestion:
         new = self._compare(self._sorted_out(arrivals))
 
         ids = names.make(self._connection, self._names, self._now)
-        process_ids, numbers = self._processes()
+        process_ids, numbers = processes_by_code(self._connection)
         rows = [fact_row(*key, record, digest, numbers) for key, (digest, record) in new.items()]
         self._keep_facts(rows)
         units, lots = named_by([*self._touched, *rows])
@@ -73,7 +74,7 @@ class Ingestion:
             units.setdefault(number, key)
         wrong = refold(self._connection, units, lots, self._limits, self._now)
         results = {key: record for key, (_, record) in new.items() if isinstance(record, ProcessRecord)}
-        self._keep_process_data(results, ids, process_ids)
+        book(self._connection, results, ids, process_ids, self._now)
         end_leases(self._connection, results.values())
 
         quarantined = quarantine_once(self._connection, self._entries, self._now)
@@ -244,52 +245,9 @@ class Ingestion:
                 (offset for offset in reversed(offsets) if offset is not None), ledger.clock_offset_seconds
             )
 
-    def _processes(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Ids and numbers of the processes by code."""
-        columns = processes.c.process_code, processes.c.id, processes.c.process_number
-        rows = self._connection.execute(sa.select(*columns)).all()
-        return {code: row_id for code, row_id, _ in rows}, {code: number for code, _, number in rows}
-
     def _keep_facts(self, rows: Sequence[Row]) -> None:
         if rows:
             self._connection.execute(sa.insert(facts), [{**row, "received_at": self._now} for row in rows])
-
-    def _keep_process_data(
-        self,
-        new: Mapping[FactKey, ProcessRecord],
-        ids: names.Ids,
-        process_ids: Mapping[str, int],
-    ) -> None:
-        """The MES view of the new records, after the fold: a unit's record belongs to the unit's LOT."""
-        if not new:
-            return
-        lot_of_serial = {
-            row["serial_number"]: row["lot_id"]
-            for row in rows_where(
-                self._connection,
-                sa.select(serials.c.serial_number, serials.c.lot_id),
-                serials.c.serial_number,
-                sorted(ids.serials),
-            )
-        }
-        rows: list[Row] = []
-        for key, record in new.items():
-            serial_id = lot_id = None
-            if record.part is Part.PRODUCT and record.serial_number is not None:
-                serial_id, lot_id = ids.serials[record.serial_number], lot_of_serial[record.serial_number]
-            elif record.part is Part.PRODUCT and record.lot_number is not None:
-                lot_id = ids.lots[record.lot_number]
-            rows.append(
-                {
-                    **process_data_row(*key, record),
-                    "serial_id": serial_id,
-                    "lot_id": lot_id,
-                    "process_id": process_ids.get(record.process),
-                    "operator_id": ids.users[username_of(record)],
-                    "created_at": self._now,
-                }
-            )
-        self._connection.execute(sa.insert(process_data), rows)
 
 
 def wrong_permit_alarms(connection: sa.Connection, wrong: Sequence[WrongPermit]) -> list[Alarm]:

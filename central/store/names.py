@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from central.store.rows import Row, name_of, product_model_of, username_of
 from central.store.statements import insert_once, rows_where
 from central.store.tables import lots, product_models, serials, users
-from contracts.facts import AnyDecision, LotCreated
+from contracts.facts import AnyDecision, LotChanged, LotCreated, ProcessStarted, RecordCorrected
 from contracts.identity import lot_of_serial, lot_parts
 from contracts.permit import PermitRecord, StationRecord
 from contracts.record import Part
@@ -50,7 +50,11 @@ class Names:
 
     def of_decision(self, key: FactKey, decision: AnyDecision, serial_number: str | None, lot: str | None) -> None:
         """Note what a decision names."""
-        if isinstance(decision, LotCreated) and (model := name_of(decision.product_model or "")):
+        if isinstance(decision, ProcessStarted):
+            self.users.setdefault(operator_of(decision), key)
+        if isinstance(decision, RecordCorrected):
+            self.users.setdefault(username_of(decision.record), key)
+        if isinstance(decision, LotCreated | LotChanged) and (model := name_of(decision.product_model or "")):
             self.product_models.setdefault(model, key)
         self.of_unit(key, serial_number, lot)
 
@@ -73,6 +77,11 @@ class Ids:
     product_models: Mapping[str, int]
     lots: Mapping[str, int]
     serials: Mapping[str, int]
+
+
+def operator_of(started: ProcessStarted) -> str:
+    """Who began it, as ``users`` knows the name."""
+    return name_of(started.operator).casefold()
 
 
 def make(connection: sa.Connection, names: Names, now: datetime) -> Ids:

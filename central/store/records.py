@@ -5,6 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from central.store.rows import STARTED
 from central.store.tables import process_data, processes
 from contracts.record import ProcessRecord
 
@@ -19,6 +20,7 @@ def stream(
         sa.select(process_data.c.record)
         .join_from(process_data, processes, isouter=True)
         .where(process_data.c.started_at >= since, process_data.c.started_at < until)
+        .where(process_data.c.outcome != STARTED, process_data.c.deleted_at.is_(None))
         .order_by(process_data.c.serial_id, process_data.c.started_at, process_data.c.id)
     )
     if process is not None:

@@ -12,11 +12,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from contracts.criteria import Outcome
-from contracts.facts import AnyDecision, HoldPlaced, HoldReleased, decision_adapter
+from contracts.facts import AnyDecision, HoldPlaced, HoldReleased, ProcessStarted, decision_adapter
 from contracts.identity import lot_of_serial, lot_parts
 from contracts.permit import PermitRecord, StationRecord
 from contracts.record import DataLevel, Part, ProcessRecord, canonical, corrected_time, shifted
 from contracts.route_model import SampleCheck, UnitDecision, UnitPermit, UnitRecord
+
+CENTRAL = "central"
+"""The station name central's own stream stands under."""
+PERSON = "person"
+"""What stands for the machine where a person gave the result."""
 
 RECORD = "record"
 """The ``kind`` of a station's record among the facts; the others are kinds of decisions."""
@@ -24,6 +29,9 @@ RECORD = "record"
 PERMIT = "permit"
 """The ``kind`` of a station's permit or refusal. Its ``outcome`` is one of these three."""
 GRANTED, GRANTED_OFFLINE, REFUSED = "GRANTED", "GRANTED_OFFLINE", "REFUSED"
+
+STARTED = "STARTED"
+"""The outcome of a row of ``process_data`` that a person began and that has no result yet."""
 
 UNKNOWN_PROCESS = 0
 """Process number of a record whose process code central does not know: an exception on the unit."""
@@ -156,6 +164,27 @@ def fact_columns() -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def started_row(stream_id: str, seq: int, started: ProcessStarted) -> Row:
+    """The row of ``process_data`` of what a person began, without the ids of what it belongs to."""
+    return {
+        "stream_id": stream_id,
+        "seq": seq,
+        "data_level": started.data_level.value,
+        "part": Part.PRODUCT.value,
+        "outcome": STARTED,
+        "measurements": {measurement.name: measurement.value for measurement in started.measurements},
+        "defects": [defect.model_dump(mode="json", exclude_none=True) for defect in started.defects],
+        "started_at": started.started_at,
+        "process_order": started.process_order,
+        "notes": started.notes,
+        "station": CENTRAL,
+        "machine": PERSON,
+        "disagreement": False,
+        "entered_by": name_of(started.author),
+        "record": started.model_dump_json(exclude_defaults=True),
+    }
+
+
 def process_data_row(stream_id: str, seq: int, record: ProcessRecord) -> Row:
     """The row of ``process_data`` without the ids of what it belongs to."""
     return {
@@ -170,6 +199,9 @@ def process_data_row(stream_id: str, seq: int, record: ProcessRecord) -> Row:
         "started_at": started_at(record),
         "completed_at": record.completed_at,
         "cycle_time_seconds": record.cycle_time_seconds,
+        "process_order": record.entered.process_order if record.entered else None,
+        "notes": record.entered.notes if record.entered else None,
+        "entered_by": name_of(record.entered.by) if record.entered else None,
         "product_model": product_model_of(record),
         "station": record.station,
         "machine": record.machine,

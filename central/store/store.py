@@ -5,12 +5,11 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from uuid import uuid4
 
 import sqlalchemy as sa
 
-from central.store import asking, digests, golden, names, permitting, reconciling, records, reports, schema
+from central.store import asking, digests, golden, permitting, reconciling, records, reports, schema
 from central.store.alarms import AlarmRow, acknowledge_alarms, list_alarms, raise_alarms
 from central.store.arrivals import Alarm, Arrival, BirthAnswer, Claim, Counts, IngestResult, Rejected, StationCommit
 from central.store.asking import Asked, Standing
@@ -18,11 +17,11 @@ from central.store.births import keep_birth, keep_earlier
 from central.store.contents import contents
 from central.store.criteria import CriteriaRevisions
 from central.store.database import Author, Database
+from central.store.decisions import Decisions
 from central.store.digests import Changed
-from central.store.folding import named_by, refold
 from central.store.golden import GoldenRow
 from central.store.incomplete import Incomplete, incomplete
-from central.store.ingest import Ingestion, wrong_permit_alarms
+from central.store.ingest import Ingestion
 from central.store.leases import give_back
 from central.store.ledger import Place, claim_streams, find, keep, may_own, read_opening
 from central.store.listing import StreamStatus, stream_statuses
@@ -31,21 +30,18 @@ from central.store.numbering import SerialForm, reserve
 from central.store.quarantined import Quarantined, QuarantinedWhole, listed, whole
 from central.store.reconciling import Period, Reconciliation
 from central.store.reports import Booking, UnitRow
-from central.store.rows import Row, hold_of, started_at
+from central.store.rows import Row, started_at
 from central.store.statements import insert_once
-from central.store.tables import facts, store_meta
+from central.store.tables import store_meta
 from contracts.digest import RouteDigest
 from contracts.envelope import Birth, Commit
 from contracts.errors import DataError, SetupError
-from contracts.facts import AnyDecision, HoldReleased
+from contracts.facts import AnyDecision
 from contracts.interlock import NumbersAnswer, NumbersRequest, PermitAnswer, PermitRequest, PermitReturned
 from contracts.permit import PermitRecord
 from contracts.record import ProcessRecord, canonical
 from contracts.route_model import RouteLimits
 from contracts.topics import StationTopics
-
-CENTRAL = "central"
-"""The station name central's own stream stands under."""
 
 NO_COLUMN_HOLDS_IT = "a value that no column of the database can hold"
 
@@ -139,35 +135,17 @@ class Store:
 
     def add_decision(self, decision: AnyDecision, author: Author | None = None) -> int:
         """Keep a person's decision as a fact of central's own stream and fold what it touches; answers its seq."""
-        stream_id, now = self.central_stream, datetime.now(UTC)
-        claim, place = Claim(stream_id, CENTRAL), Place(CENTRAL, CENTRAL)
         self._months.provide(())
         with self.database.writing(author or Author(name=decision.author)) as connection:
-            ledger = claim_streams(connection, {claim: place}, now)[claim]
-            seq = ledger.highest + 1
-            serial_number, lot_number = _about(connection, decision)
-            body = decision.model_dump_json()
-            row: Row = {
-                "stream_id": stream_id,
-                "seq": seq,
-                "kind": decision.kind,
-                "digest": sha256(body.encode()).hexdigest(),
-                "serial_number": serial_number,
-                "lot_number": lot_number,
-                "hold_id": hold_of(decision),
-                "body": body,
-                "received_at": now,
-            }
-            named = names.Names()
-            named.of_decision((stream_id, seq), decision, serial_number, lot_number)
-            names.make(connection, named, now)
-            connection.execute(sa.insert(facts), [row])
-            units, lots = named_by([row])
-            wrong = refold(connection, units, {**named.lots, **lots}, self._limits, now)
-            raise_alarms(connection, wrong_permit_alarms(connection, wrong), now)
-            ledger.settle([(seq, seq)], now)
-            keep(connection, [ledger], {claim: place}, now)
-        return seq
+            return self.decisions(connection).keep(decision)
+
+    def decisions(self, connection: sa.Connection) -> Decisions:
+        """What people decide and enter in this transaction, which writes."""
+        return Decisions(connection, self.central_stream, self._limits, datetime.now(UTC))
+
+    def provide_months(self, moments: Iterable[datetime]) -> None:
+        """Make what records of these moments need, before the transaction that keeps them begins."""
+        self._months.provide(moments)
 
     # -- before a unit starts ----------------------------------------------------------------------------------------
 
@@ -360,19 +338,6 @@ class Store:
         if key not in self._meta:
             raise SetupError(f"the database has no {key}: it was not made by a migration of ours")
         return self._meta[key]
-
-
-def _about(connection: sa.Connection, decision: AnyDecision) -> tuple[str | None, str | None]:
-    """The serial and the LOT a decision is about; a release that names neither is about what was put on hold."""
-    serial_number: str | None = getattr(decision, "serial_number", None)
-    lot_number: str | None = getattr(decision, "lot_number", None)
-    if isinstance(decision, HoldReleased) and serial_number is None and lot_number is None:
-        placed = sa.select(facts.c.serial_number, facts.c.lot_number).where(
-            facts.c.hold_id == hold_of(decision), facts.c.kind == "hold_placed"
-        )
-        row = connection.execute(placed.order_by(facts.c.seq).limit(1)).one_or_none()
-        return (None, None) if row is None else (row.serial_number, row.lot_number)
-    return serial_number, lot_number
 
 
 def _singles(arrivals: Iterable[Arrival]) -> Iterable[Arrival]:

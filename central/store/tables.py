@@ -150,6 +150,7 @@ lots = sa.Table(
     sa.Column("holds", Json, nullable=False),
     sa.Column("exceptions", Json, nullable=False),
     sa.Column("closed_at", UtcDateTime),
+    sa.Column("deleted_at", UtcDateTime),
     *_cause(),
     *_times(),
 )
@@ -176,6 +177,7 @@ serials = sa.Table(
     sa.Column("started_at", UtcDateTime),
     sa.Column("last_record_at", UtcDateTime),
     sa.Column("completed_at", UtcDateTime),
+    sa.Column("deleted_at", UtcDateTime),
     *_cause(),
     *_times(),
 )
@@ -211,6 +213,9 @@ process_data = sa.Table(
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("record", sa.Text, nullable=False),  # canonical bytes: text, because JSONB refuses NUL and reorders
     sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("entered_by", sa.Text),  # who gave the result through the API; none: a station
+    sa.Column("corrected_by_seq", sa.BigInteger),  # the correction that counts, in central's own stream
+    sa.Column("deleted_at", UtcDateTime),
     sa.Index("ix_process_data_stream_id_seq", "stream_id", "seq"),
     sa.Index("ix_process_data_started_at", "started_at"),
     _gin("process_data", "measurements"),
@@ -266,6 +271,15 @@ facts = sa.Table(
     sa.Column("good", sa.Boolean),  # and whether the machine judged it as it has to
     sa.Column("body", sa.Text),
     sa.Column("received_at", UtcDateTime, nullable=False),
+    sa.Column("about_stream_id", sa.Text),  # the record that a correction or removal is about
+    sa.Column("about_seq", sa.BigInteger),
+    sa.Index(
+        "ix_facts_about",
+        "about_stream_id",
+        "about_seq",
+        sqlite_where=sa.text("about_seq IS NOT NULL"),
+        postgresql_where=sa.text("about_seq IS NOT NULL"),
+    ),
     sa.Index("ix_facts_station_completed_at", "station", "completed_at"),
     sa.Index(
         "ix_facts_samples",

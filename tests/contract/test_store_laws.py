@@ -20,14 +20,22 @@ from contracts.facts import (
     AnyDecision,
     HoldPlaced,
     HoldReleased,
+    LotChanged,
     LotClosed,
     LotCreated,
+    LotDeleted,
     OrderOverridden,
+    RecordCorrected,
+    RecordDeleted,
     ReworkAuthorised,
+    SerialCreated,
+    SerialDeleted,
+    StatusDecided,
     UnitScrapped,
 )
 from contracts.permit import PermitRecord, StationRecord
 from contracts.processes import PROCESSES
+from contracts.record import Entry
 from tests.support.postgres import Cluster
 from tests.support.stores import LOT, MORNING, NewDatabase, delivery, minutes, permit, record, reject, rows, sample
 
@@ -112,12 +120,50 @@ def _decision(kind: str, serial: str, minute: int) -> AnyDecision:
             return HoldReleased(hold_id="h", serial_number=serial, **who)
         case "hold lot":
             return HoldPlaced(lot_number=LOT, hold_id="l", **who)
+        case "passed" | "begun":
+            return StatusDecided(serial_number=serial, status="PASSED" if kind == "passed" else "IN_PROGRESS", **who)
+        case "failed":
+            return StatusDecided(serial_number=serial, status="FAILED", failure_reason="dented", **who)
+        case "entered":
+            return SerialCreated(serial_number=serial, lot_number=OTHER_LOT, sequence_in_lot=9, **who)
+        case "gone":
+            return SerialDeleted(serial_number=serial, **who)
+        case "open lot":
+            return LotCreated(lot_number=LOT, target_quantity=2, product_model="WR-2", **who)
+        case "change lot":
+            return LotChanged(lot_number=LOT, target_quantity=1, **who)
+        case "lot gone":
+            return LotDeleted(lot_number=LOT, **who)
         case _:
             return LotClosed(lot_number=LOT, **who)
 
 
-KINDS = ["rework", "rework", "override", "scrap", "hold", "release", "hold lot", "close"]
-people = st.builds(_decision, st.sampled_from(KINDS), st.sampled_from(SERIALS), st.integers(0, 30))
+def _about(station: int, seq: int, serial: str, outcome: str | None, minute: int) -> AnyDecision:
+    """A correction of a station's record, that is there or is not, or its removal."""
+    made: dict[str, Any] = {"author": "kim", "decided_at": minutes(minute + 0.25), "reason": "typed wrongly"}
+    made |= {"stream_id": f"{station:032x}", "seq": seq, "serial_number": serial}
+    if outcome is None:
+        return RecordDeleted(**made)
+    counts = record(
+        station=f"P0{station}-A", process=PROCESSES[station - 1].code, serial_number=serial, outcome=outcome,
+        completed_at=minutes(minute), operator="Park", entered=Entry(by="kim", at=minutes(minute), notes="seen again"),
+    )  # fmt: skip
+    return RecordCorrected(record=counts, **made)
+
+
+KINDS = [
+    "rework", "rework", "override", "scrap", "hold", "release", "hold lot", "close", "passed", "failed", "begun",
+    "entered", "gone", "open lot", "change lot", "lot gone",
+]  # fmt: skip
+corrections = st.builds(
+    _about,
+    st.integers(1, 4),
+    st.integers(1, 6),
+    st.sampled_from(SERIALS),
+    st.sampled_from(["PASS", "FAIL", "ERROR", None]),
+    st.integers(0, 30),
+)
+people = st.builds(_decision, st.sampled_from(KINDS), st.sampled_from(SERIALS), st.integers(0, 30)) | corrections
 
 
 def _same_rows(urls: tuple[str, str], given_facts: list[tuple[int, int, dict[str, Any]]], data: st.DataObject) -> None:
