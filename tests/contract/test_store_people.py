@@ -1,9 +1,10 @@
-"""What people change is checked as things stand, also where many do at once; on both databases."""
+"""What people change is checked as things stand; where many do it at once, on both databases."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -22,6 +23,15 @@ KIM = Author(name="kim", user_id=7, ip_address="10.1.2.3", user_agent="tablet")
 DAY = date(2026, 11, 2)
 FORM = SerialForm()
 Made = TypeVar("Made")
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Store]:
+    """One database is enough for what only one does at a time."""
+    opened_store = Store(f"sqlite:///{tmp_path}/people.db")
+    opened_store.migrate()
+    yield opened_store
+    opened_store.close()
 
 
 def people(store: Store, change: Callable[[Decisions], Made]) -> Made:
@@ -103,9 +113,7 @@ def test_of_fifty_at_once_one_is_the_hundredth_unit_and_none_the_hundred_and_fir
     people(store, first_ones)
 
     def one_more(name: int) -> Callable[[], object]:
-        return lambda: people(
-            store, lambda by: units.enter(by, "kim", lot_id, 100, f"SN-MORE-{name}", FORM, "entered")
-        )
+        return lambda: people(store, lambda by: units.enter(by, "kim", lot_id, 100, f"SN-MORE-{name}", FORM, "entered"))
 
     assert at_once([one_more(name) for name in range(50)]) == {"done": 1, "SEQUENCE_TAKEN": 49}
     people(store, lambda by: lots.change_lot(by, "kim", lot_id, {"status": "IN_PROGRESS"}, "begun"))
@@ -164,35 +172,35 @@ def test_of_fifty_reworks_at_once_one_is_authorised(store: Store) -> None:
     assert (row["rework_count"], row["status"], row["passed_processes"]) == (1, "IN_PROGRESS", [1, 2])
 
 
-def test_reworks_of_one_unit_end_with_the_third(store: Store) -> None:
-    serial_id = failed_unit(store)
+def test_reworks_of_one_unit_end_with_the_third(sqlite: Store) -> None:
+    serial_id = failed_unit(sqlite)
     for count in range(1, 4):
-        people(store, lambda by: units.rework(by, "kim", serial_id, "P02_LMA_ASSEMBLY", "again"))
-        assert unit_row(store, serial_id)["rework_count"] == count
+        people(sqlite, lambda by: units.rework(by, "kim", serial_id, "P02_LMA_ASSEMBLY", "again"))
+        assert unit_row(sqlite, serial_id)["rework_count"] == count
         people(
-            store,
+            sqlite,
             lambda by: units.decide_status(
                 by, "kim", serial_id, "FAILED", failure_reason="still bad", manager=False, reason="looked at"
             ),
         )
-    assert unit_row(store, serial_id)["final"] is True
+    assert unit_row(sqlite, serial_id)["final"] is True
 
     def once_more() -> None:
-        people(store, lambda by: units.rework(by, "kim", serial_id, 2, "again"))
+        people(sqlite, lambda by: units.rework(by, "kim", serial_id, 2, "again"))
 
     assert at_once([once_more] * 8) == {"REWORK_LIMIT_REACHED": 8}
 
 
-def test_a_rework_is_refused_with_its_reason(store: Store) -> None:
-    serial_id = failed_unit(store)
+def test_a_rework_is_refused_with_its_reason(sqlite: Store) -> None:
+    serial_id = failed_unit(sqlite)
     for process, code in ((1, "REWORK_NOT_ALLOWED"), (9, "INVALID_PROCESS_SEQUENCE"), (4, "REWORK_NOT_ALLOWED")):
 
         def authorise(to: int = process) -> None:
-            people(store, lambda by: units.rework(by, "kim", serial_id, to, "why not"))
+            people(sqlite, lambda by: units.rework(by, "kim", serial_id, to, "why not"))
 
         assert code_of(authorise) == code
     with pytest.raises(NotThereError):
-        people(store, lambda by: units.rework(by, "kim", serial_id, "P99", "why not"))
+        people(sqlite, lambda by: units.rework(by, "kim", serial_id, "P99", "why not"))
 
 
 def decide(store: Store, serial_id: int, status: str, *, manager: bool = True) -> None:
@@ -210,94 +218,94 @@ def decide(store: Store, serial_id: int, status: str, *, manager: bool = True) -
     )
 
 
-def test_a_person_decides_the_status_by_the_rules(store: Store) -> None:
-    lot_id = opened(store, model(store))
-    first, second = entered(store, lot_id, 1), entered(store, lot_id, 2)
-    decide(store, first, "IN_PROGRESS", manager=False)
+def test_a_person_decides_the_status_by_the_rules(sqlite: Store) -> None:
+    lot_id = opened(sqlite, model(sqlite))
+    first, second = entered(sqlite, lot_id, 1), entered(sqlite, lot_id, 2)
+    decide(sqlite, first, "IN_PROGRESS", manager=False)
     with pytest.raises(RoleError):
-        decide(store, first, "PASSED", manager=False)
-    decide(store, first, "PASSED")
-    row = unit_row(store, first)
+        decide(sqlite, first, "PASSED", manager=False)
+    decide(sqlite, first, "PASSED")
+    row = unit_row(sqlite, first)
     assert (row["status"], [one["code"] for one in row["exceptions"]]) == ("PASSED", ["PASSED_BY_DECISION"])
-    decide(store, first, "PASSED", manager=False)  # it is so already
-    assert code_of(lambda: decide(store, first, "FAILED")) == "INVALID_STATUS_MOVE"
-    decide(store, second, "FAILED")
-    assert unit_row(store, second)["failure_reason"] == "dented"
+    decide(sqlite, first, "PASSED", manager=False)  # it is so already
+    assert code_of(lambda: decide(sqlite, first, "FAILED")) == "INVALID_STATUS_MOVE"
+    decide(sqlite, second, "FAILED")
+    assert unit_row(sqlite, second)["failure_reason"] == "dented"
     for status in ("IN_PROGRESS", "PASSED", "CREATED"):
-        assert code_of(lambda to=status: decide(store, second, to)) == "INVALID_STATUS_MOVE"
+        assert code_of(lambda to=status: decide(sqlite, second, to)) == "INVALID_STATUS_MOVE"
 
 
-def test_a_lot_moves_forward_only_and_is_closed_once(store: Store) -> None:
-    lot_id = opened(store, model(store), target=1)
+def test_a_lot_moves_forward_only_and_is_closed_once(sqlite: Store) -> None:
+    lot_id = opened(sqlite, model(sqlite), target=1)
 
     def move(status: str) -> None:
-        people(store, lambda by: lots.change_lot(by, "kim", lot_id, {"status": status}, "moved"))
+        people(sqlite, lambda by: lots.change_lot(by, "kim", lot_id, {"status": status}, "moved"))
 
     def close() -> None:
-        people(store, lambda by: lots.close_lot(by, "kim", lot_id, "done"))
+        people(sqlite, lambda by: lots.close_lot(by, "kim", lot_id, "done"))
 
     assert code_of(close) == "LOT_NOT_COMPLETED"
     assert code_of(lambda: move("COMPLETED")) == "LOT_EMPTY"
     move("IN_PROGRESS")
     assert code_of(lambda: move("CREATED")) == "INVALID_STATUS_MOVE"
-    unit = entered(store, lot_id, 1)
-    decide(store, unit, "PASSED")
-    row = lot_row(store, lot_id)
+    unit = entered(sqlite, lot_id, 1)
+    decide(sqlite, unit, "PASSED")
+    row = lot_row(sqlite, lot_id)
     assert (row["status"], row["passed_quantity"], row["pass_rate"], row["defect_rate"]) == ("COMPLETED", 1, 100, 0)
     close()
-    assert lot_row(store, lot_id)["closed_at"] is not None
+    assert lot_row(sqlite, lot_id)["closed_at"] is not None
     assert code_of(close) == "LOT_CLOSED"
-    assert code_of(lambda: entered(store, lot_id, 2)) == "LOT_CLOSED"
+    assert code_of(lambda: entered(sqlite, lot_id, 2)) == "LOT_CLOSED"
     assert code_of(lambda: move("COMPLETED")) == "INVALID_STATUS_MOVE"
 
 
-def test_what_was_not_worked_on_can_be_taken_away(store: Store) -> None:
-    lot_id = opened(store, model(store))
-    unit = entered(store, lot_id, 1)
+def test_what_was_not_worked_on_can_be_taken_away(sqlite: Store) -> None:
+    lot_id = opened(sqlite, model(sqlite))
+    unit = entered(sqlite, lot_id, 1)
 
     def delete_lot() -> None:
-        people(store, lambda by: lots.delete_lot(by, "kim", lot_id, "by mistake"))
+        people(sqlite, lambda by: lots.delete_lot(by, "kim", lot_id, "by mistake"))
 
     assert code_of(delete_lot) == "LOT_IN_USE"
-    people(store, lambda by: units.delete(by, "kim", unit, "by mistake"))
+    people(sqlite, lambda by: units.delete(by, "kim", unit, "by mistake"))
     with pytest.raises(NotThereError):
-        unit_row(store, unit)
-    assert entered(store, lot_id, 1) == unit  # the number comes back to its row
-    people(store, lambda by: units.delete(by, "kim", unit, "by mistake"))
+        unit_row(sqlite, unit)
+    assert entered(sqlite, lot_id, 1) == unit  # the number comes back to its row
+    people(sqlite, lambda by: units.delete(by, "kim", unit, "by mistake"))
     delete_lot()
     with pytest.raises(NotThereError):
-        lot_row(store, lot_id)
+        lot_row(sqlite, lot_id)
 
 
-def test_a_number_that_cannot_be_meant_is_refused(store: Store) -> None:
-    lot_id = opened(store, model(store))
-    number = lot_row(store, lot_id)["lot_number"]
+def test_a_number_that_cannot_be_meant_is_refused(sqlite: Store) -> None:
+    lot_id = opened(sqlite, model(sqlite))
+    number = lot_row(sqlite, lot_id)["lot_number"]
 
     def enter(name: str, sequence: int = 1) -> str:
         return code_of(
-            lambda: people(store, lambda by: units.enter(by, "kim", lot_id, sequence, name, FORM, "entered"))
+            lambda: people(sqlite, lambda by: units.enter(by, "kim", lot_id, sequence, name, FORM, "entered"))
         )
 
     assert enter("NOREAD") == "SERIAL_NUMBER_FORM"
     assert enter(f"{number}-0002") == "SERIAL_LOT_MISMATCH"
     assert enter("WF-KR-261102N-001-0001") == "SERIAL_LOT_MISMATCH"
-    entered(store, lot_id, 1)
+    entered(sqlite, lot_id, 1)
     assert enter("SN-001") == "SEQUENCE_TAKEN"
     assert enter(f"{number}-0001") == "ALREADY_EXISTS"
 
 
-def test_a_model_that_is_not_made_any_more_opens_no_lot(store: Store) -> None:
-    assert code_of(lambda: opened(store, model(store, "WR-0", "DISCONTINUED"))) == "PRODUCT_MODEL_INACTIVE"
+def test_a_model_that_is_not_made_any_more_opens_no_lot(sqlite: Store) -> None:
+    assert code_of(lambda: opened(sqlite, model(sqlite, "WR-0", "DISCONTINUED"))) == "PRODUCT_MODEL_INACTIVE"
     with pytest.raises(NotThereError):
-        opened(store, 10**9)
+        opened(sqlite, 10**9)
 
 
-def test_a_change_leaves_its_author_in_the_audit_trail(store: Store) -> None:
-    opened(store, model(store))
+def test_a_change_leaves_its_author_in_the_audit_trail(sqlite: Store) -> None:
+    opened(sqlite, model(sqlite))
     wanted = sa.text(
         "SELECT author, user_id, ip_address, user_agent, seq FROM audit_logs"
         " WHERE entity_type = 'lots' AND action = 'UPDATE'"
     )
-    with store.reading() as connection:
+    with sqlite.reading() as connection:
         [row] = connection.execute(wanted).all()
     assert tuple(row) == ("kim", 7, "10.1.2.3", "tablet", 1)
