@@ -36,7 +36,7 @@ from central.store.tables import store_meta
 from contracts.digest import RouteDigest
 from contracts.envelope import Birth, Commit
 from contracts.errors import DataError, SetupError
-from contracts.facts import AnyDecision
+from contracts.facts import AnyDecision, HoldReleased
 from contracts.interlock import NumbersAnswer, NumbersRequest, PermitAnswer, PermitRequest, PermitReturned
 from contracts.permit import PermitRecord
 from contracts.record import ProcessRecord, canonical
@@ -141,7 +141,9 @@ class Store:
 
     def decisions(self, connection: sa.Connection) -> Decisions:
         """What people decide and enter in this transaction, which writes."""
-        return Decisions(connection, self.central_stream, self._limits, datetime.now(UTC))
+        # Not by a second connection: a pool whose every connection waits for one more never moves again.
+        stream_id = read_opening(connection).central_stream
+        return Decisions(connection, stream_id, self._limits, datetime.now(UTC))
 
     def provide_months(self, moments: Iterable[datetime]) -> None:
         """Make what records of these moments need, before the transaction that keeps them begins."""
