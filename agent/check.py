@@ -44,8 +44,8 @@ def checked(file: Path, overrides: Sequence[str] = ()) -> Checked:
     try:
         settings = load(file, overrides)
     except SettingsError as error:
-        return Checked(file, None, error.issues, _protocols(file))
-    return Checked(file, settings, settings.warnings, _protocols(file))
+        return Checked(file, None, error.issues, machines_of(file))
+    return Checked(file, settings, settings.warnings, machines_of(file))
 
 
 def page_of(issue: Issue, protocols: Mapping[str, str]) -> str:
@@ -89,8 +89,8 @@ def _plain_issue(issue: Issue, page: str) -> Mapping[str, Any]:
     return {**vars(shown), "severity": severity, "message": shown.message.removeprefix(_WARNING), "docs": page}
 
 
-def _protocols(file: Path) -> dict[str, str]:
-    """Which protocol each machine names, as far as the file can be read."""
+def machines_of(file: Path) -> dict[str, str]:
+    """Each machine of a file with the protocol it names, as far as the file can be read."""
     try:
         machines = read_document(file).root.get("machines")
     except SettingsError:

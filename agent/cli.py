@@ -91,6 +91,49 @@ def check(
 
 
 @app.command()
+def init(
+    station: Annotated[str | None, typer.Option(metavar="ID", help="The station's name, for example P03-A.")] = None,
+    process: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Its process: P03_SENSOR_INSPECTION, or 3.")
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="opcua, modbus, serial, label or process; the process's own by default."),
+    ] = None,
+    site: Annotated[str | None, typer.Option(metavar="NAME", help="The factory.")] = None,
+    line: Annotated[str | None, typer.Option(metavar="NAME", help="The line in it.")] = None,
+    broker: Annotated[
+        str | None, typer.Option(metavar="URL", help="mqtt://host[:1883] or mqtts://host[:8883].")
+    ] = None,
+    connect: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MACHINE.KEY=VALUE", help="Where a machine is: tester.host=10.0.3.21. May be repeated."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="The new file; ID.yaml by default.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List the templates and end.")] = False,
+) -> None:
+    """Write a station's file to begin with, from the example of its process and machine, with comments.
+
+    What is not given is asked for, at a terminal. The new file passes check; its points and limits are examples.
+    Exit code 2 where something is missing or wrong.
+
+    Example: neurohub-agent init --station P03-C --process P03_SENSOR_INSPECTION --connect tester.host=10.0.3.21
+    """
+    from agent import init_command  # noqa: PLC0415
+
+    given = {"id": station, "site": site, "line": line, "process": process}
+    try:
+        if listed:
+            init_command.show_templates()
+        else:
+            init_command.begin(given, protocol, broker, connect or (), output, replace=force)
+    except SetupError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of station files, with the protocols installed here: plug-ins among them.
 
