@@ -14,7 +14,6 @@ from central.settings import load_settings
 from central.shifts import parse_moment
 from central.show import (
     ReplayProgress,
-    agrees,
     alarms_table,
     incomplete_table,
     json_of,
@@ -172,7 +171,7 @@ def reconcile(
                 show(machines_table(found))
             for line in reconciliation_lines(found):
                 typer.echo(line)
-    if not agrees(found):
+    if not found.agrees:
         raise typer.Exit(1)
 
 

@@ -197,18 +197,6 @@ def reconciliation_lines(found: Reconciliation) -> list[str]:
     return lines
 
 
-def agrees(found: Reconciliation) -> bool:
-    """True when everything the machines made is here, once."""
-    return (
-        not found.missing
-        and not any(
-            station.stream.backlog or station.stream.missing or station.stream.parked or station.quarantined
-            for station in found.stations
-        )
-        and not any(row.doubled for row in found.machines)
-    )
-
-
 class ReplayProgress:
     """How far a replay has come: a bar in a terminal, a line for each step elsewhere."""
 

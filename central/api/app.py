@@ -19,7 +19,10 @@ from central.shifts import ShiftCalendar
 from central.store import Store
 from messaging.logs import configure_logging
 
-ROUTERS = ("auth", "users", "product_models", "processes", "audit_logs")
+ROUTERS = (
+    "auth", "users", "product_models", "processes", "criteria", "stations", "exceptions", "alarms", "quarantine",
+    "reconciliation", "audit_logs",
+)  # fmt: skip
 """Modules of ``central.api.routers``, in the document's order."""
 _DOCS_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' https:; style-src 'self' 'unsafe-inline' https:;"

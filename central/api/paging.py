@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import sqlalchemy as sa
 from fastapi import Depends, Path, Query, Response
@@ -12,6 +12,9 @@ LARGEST_ID = 2**63 - 1
 
 Id = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 """The id of a row, in a path."""
+
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,11 @@ class _Page:
         counted = sa.select(sa.func.count()).select_from(statement.order_by(None).subquery())
         self.total(connection.execute(counted).scalar_one())
         return connection.execute(statement.offset(self.skip).limit(self.limit)).mappings().all()
+
+    def cut(self, found: Sequence[Item]) -> Sequence[Item]:
+        """The page of a list that is whole already."""
+        self.total(len(found))
+        return found[self.skip : self.skip + self.limit]
 
     def total(self, count: int) -> None:
         """Say how many there are in all."""

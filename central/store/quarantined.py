@@ -57,14 +57,14 @@ class QuarantinedWhole(Quarantined):
     payload: bytes
 
 
-def listed(connection: sa.Connection, station: str | None, limit: int) -> tuple[list[Quarantined], int]:
-    """The newest ``limit`` of them, of every station or of one; and how many there are."""
+def listed(connection: sa.Connection, station: str | None, limit: int, skip: int = 0) -> tuple[list[Quarantined], int]:
+    """The newest ``limit`` of them after ``skip``, of every station or of one; and how many there are."""
     mine: sa.ColumnElement[bool] = sa.true()
     if station is not None:
         beneath = StationTopics("%", "%", re.sub(r"([\\%_])", r"\\\1", station)).records
         mine = quarantine.c.topic.like(beneath.removesuffix("records") + "%", escape="\\")
     total = connection.execute(sa.select(sa.func.count()).select_from(quarantine).where(mine)).scalar_one()
-    newest = sa.select(*_TOLD).where(mine).order_by(quarantine.c.id.desc()).limit(limit)
+    newest = sa.select(*_TOLD).where(mine).order_by(quarantine.c.id.desc()).offset(skip).limit(limit)
     return [Quarantined(**_told(row)) for row in connection.execute(newest).mappings()], total
 
 

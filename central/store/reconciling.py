@@ -101,6 +101,18 @@ class Reconciliation:
     missing: tuple[MissingNumbers, ...]
     stations: tuple[StationCount, ...]
 
+    @property
+    def agrees(self) -> bool:
+        """True when everything the machines made is here, once."""
+        return (
+            not self.missing
+            and not any(
+                station.stream.backlog or station.stream.missing or station.stream.parked or station.quarantined
+                for station in self.stations
+            )
+            and not any(row.doubled for row in self.machines)
+        )
+
 
 def reconcile(
     connection: sa.Connection, central_stream: str, periods: Sequence[Period], station: str | None = None

@@ -32,6 +32,7 @@ from central.store.reconciling import Period, Reconciliation
 from central.store.reports import Booking, UnitRow
 from central.store.rows import Row, started_at
 from central.store.statements import insert_once
+from central.store.stations import StationStatus, station_statuses
 from central.store.tables import store_meta
 from contracts.digest import RouteDigest
 from contracts.envelope import Birth, Commit
@@ -246,6 +247,11 @@ class Store:
         with self.database.reading() as connection:
             return stream_statuses(connection, self.central_stream, station)
 
+    def stations(self, since: datetime) -> list[StationStatus]:
+        """Every station as last heard, with the machines that have a result since then."""
+        with self.database.reading() as connection:
+            return station_statuses(connection, stream_statuses(connection, self.central_stream), since)
+
     def ask_again(self, station: str, first: int | None = None, last: int | None = None) -> Asked:
         """Ask a station to send its present stream again. Raises SetupError, with the reason, where it cannot.
 
@@ -279,10 +285,11 @@ class Store:
         with self.database.writing() as connection:
             return acknowledge_alarms(connection, ids, datetime.now(UTC))
 
-    def quarantined(self, station: str | None = None, limit: int = 100) -> tuple[list[Quarantined], int]:
-        """What is in quarantine, the newest ``limit`` first; and how many there are. Of one station: by its topics."""
+    def quarantined(self, station: str | None = None, limit: int = 100, skip: int = 0) -> tuple[list[Quarantined], int]:
+        """What is in quarantine, the newest first, ``limit`` of them after ``skip``; and how many there are. Of one
+        station: by its topics."""
         with self.database.reading() as connection:
-            return listed(connection, station, limit)
+            return listed(connection, station, limit, skip)
 
     def quarantined_whole(self, entry: int) -> QuarantinedWhole:
         """One of them with its bytes. Raises DataError where there is none of this id."""

@@ -1,0 +1,58 @@
+"""What is wrong only beside other facts, and what is on hold, by unit and LOT: read from the folded rows."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from central.store.tables import lots, serials
+
+UNIT, LOT = "UNIT", "LOT"
+
+
+def exceptions(connection: sa.Connection, code: str | None = None, lot_number: str | None = None) -> sa.Select[Any]:
+    """Every exception of units and LOTs, in the order of their numbers: level, serial_number, lot_number, one."""
+    return _each(connection, "exceptions", None if code is None else ("code", code), lot_number)
+
+
+def holds(connection: sa.Connection, hold_id: str | None = None, lot_number: str | None = None) -> sa.Select[Any]:
+    """Every hold that stops a unit or a LOT, in the order of their numbers: level, serial_number, lot_number, one."""
+    return _each(connection, "holds", None if hold_id is None else ("hold_id", hold_id), lot_number)
+
+
+def _each(
+    connection: sa.Connection, column: str, wanted: tuple[str, str] | None, lot_number: str | None
+) -> sa.Select[Any]:
+    parts = []
+    for level, table, number in ((UNIT, serials, serials.c.serial_number), (LOT, lots, sa.null())):
+        listed = _elements(connection, table.c[column])
+        statement = sa.select(
+            sa.literal(level).label("level"),
+            sa.cast(number, sa.Text).label("serial_number"),
+            lots.c.lot_number,
+            sa.type_coerce(listed.c.value, sa.JSON).label("one"),
+        )
+        if level == UNIT:
+            statement = statement.select_from(serials.join(lots, serials.c.lot_id == lots.c.id, isouter=True))
+        statement = statement.join(listed, sa.true()).where(sa.cast(table.c[column], sa.Text) != "[]")
+        if wanted is not None:
+            name, value = wanted
+            statement = statement.where(_text_of(connection, listed.c.value, name) == value)
+        if lot_number is not None:
+            statement = statement.where(lots.c.lot_number == lot_number)
+        parts.append(statement)
+    every = sa.union_all(*parts).subquery()
+    return sa.select(every).order_by(every.c.lot_number, every.c.serial_number, sa.cast(every.c.one, sa.Text))
+
+
+def _elements(connection: sa.Connection, column: sa.Column[Any]) -> Any:
+    """A row for each element of a JSON array."""
+    if connection.dialect.name == "sqlite":
+        return sa.func.json_each(column).table_valued("value", name=f"{column.table.name}_each")
+    elements = sa.func.jsonb_array_elements(column)
+    return elements.table_valued("value", name=f"{column.table.name}_each").render_derived()
+
+
+def _text_of(connection: sa.Connection, value: Any, name: str) -> sa.ColumnElement[str]:
+    if connection.dialect.name == "sqlite":
+        return sa.func.json_extract(value, f"$.{name}")
+    return sa.func.jsonb_extract_path_text(value, name)
