@@ -77,6 +77,7 @@ class Decision:
     reject_label: bool = False
     criteria_revision: str | None = None
     firmware: str | None = None
+    firmware_checksum: str | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -242,6 +243,7 @@ class Interlock:
             reject_label=answer.reject_label,
             criteria_revision=answer.criteria_revision,
             firmware=answer.firmware,
+            firmware_checksum=answer.firmware_checksum,
             notes=notes,
         )
 
@@ -261,6 +263,8 @@ class Interlock:
             product_model=found.product_model,
             attempt=found.attempts + 1 if ruling.refusal is None else None,
             reject_label=ruling.refusal is None and found.failed,
+            firmware=None if found.firmware is None else found.firmware.version,
+            firmware_checksum=None if found.firmware is None else found.firmware.checksum,
             notes=notes,
         )
 

@@ -1,7 +1,7 @@
 """Parsed cycle -> judged record. Pure: the clock's answers are arguments."""
 
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from contracts.criteria import (
     judge,
     subjects,
 )
+from contracts.identity import lot_of_serial
 from contracts.record import Defect, Part, ProcessRecord
 
 _MOST_REASONS, _LONGEST_REASON = 5, 300
@@ -79,6 +80,24 @@ def measured_by(machine: MachineSettings, settings: StationSettings) -> set[str]
         companion = settings.machines[wanted.machine]
         found |= {f"{companion.name}.{measured}" for measured in companion.measurement_names}
     return found
+
+
+def numbered(parsed: Parsed, number: str) -> Parsed:
+    """The result of a unit that the machine was told to give this number: it is that unit's, and an ERROR where the
+    machine reports another number (domain.md, Identity)."""
+    reported = parsed.serial_number
+    if reported == number:
+        return parsed
+    problems = parsed.problems
+    if reported is not None:
+        problems = (*problems, f"the machine was told to give the unit the number {number}, and reports {reported}")
+    lot_number = lot_of_serial(number)
+    return replace(
+        parsed,
+        serial_number=number,
+        lot_number=parsed.lot_number if lot_number is None else lot_number[0],
+        problems=problems,
+    )
 
 
 def judged(

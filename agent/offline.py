@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from contracts.criteria import Outcome
 from contracts.digest import RouteDigest, UnitDigest
+from contracts.firmware import Firmware
 from contracts.identity import lot_of_serial
 from contracts.permit import DecidedBy
 from contracts.processes import BY_CODE
@@ -43,6 +44,7 @@ class Known:
     attempts: int
     refusal: Refusal | None
     failed: bool = False
+    firmware: Firmware | None = None
 
     @property
     def proven(self) -> bool:
@@ -93,13 +95,16 @@ def known(
     state = unit.state(serial, digest.at) if unit is not None and digest is not None else None
     # A LOT that stops all its units is told first: of a closed one the digest names no unit any more.
     refusal = (may_start_in(lot) if lot is not None else None) or may_start(state, lot, number, LIMITS)
-    model = unit.model if unit is not None and unit.model is not None else None
+    model = unit.model if unit is not None else None
+    if model is None and digest is not None:
+        model = digest.product_model
     return Known(
         lot_number=digest.lot_number if digest is not None else lot_number,
-        product_model=model or (digest.product_model if digest is not None else None),
+        product_model=model,
         attempts=unit.attempts.get(number, 0) if unit is not None else 0,
         refusal=refusal,
         failed=unit is not None and unit.status is UnitStatus.FAILED,
+        firmware=digest.firmware.get(model) if digest is not None and model is not None else None,
     )
 
 

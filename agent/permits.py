@@ -16,6 +16,7 @@ from agent.golden import GoldenSamples
 from agent.interlock import Asked, Decision, Interlock
 from agent.outbox import Outbox
 from agent.settings import MachineSettings, StationSettings
+from agent.told import Told
 from contracts.base import LotNumber, SerialNumber
 from contracts.errors import StoreError
 from contracts.measurement import Scalar
@@ -95,6 +96,7 @@ class Permits:
         self._log = structlog.get_logger().bind(machine=machine.name)
         self._last: Last | None = None
         self._note = PERMIT_NOTE + machine.name
+        self._differing: tuple[str, str] | None = None
         self.late = 0
 
     async def handle(self, event: MachineRequest) -> None:
@@ -120,6 +122,14 @@ class Permits:
             within_s = deadline - loop.time() - RESERVE * self._asking.limit
             await self._answer(event, request, numbered, within_s, deadline)
 
+    async def told(self) -> Told:
+        """What the machine was told of the unit whose result is to come."""
+        last = await self._read_last()
+        if last.serial_number is None or last.values is None:
+            return Told()
+        number = last.serial_number if self._asking.numbers is not None else None
+        return Told(last.serial_number, number, last.values)
+
     async def permit_of(self, record: ProcessRecord) -> tuple[ProcessRecord, Mapping[str, str]]:
         """The record with the number of the permit it was made by, and the note to keep with it: a permit is for one
         result."""
@@ -140,6 +150,7 @@ class Permits:
         loop = asyncio.get_running_loop()
         decision = await self._decide(unit, within_s)
         record = self._record(event, request, unit, decision)
+        self._compare_revisions(event, record, decision)
         values = self._values(request, record)
         last = Last(request, unit.about, values, record.serial_number if record.granted else None, record.permit)
         notes = {**decision.notes, self._note: last.as_note()}
@@ -247,11 +258,23 @@ class Permits:
             reject_label=decision.reject_label,
             criteria_revision=decision.criteria_revision or ours.revision,
             firmware=decision.firmware,
+            firmware_checksum=decision.firmware_checksum,
             asked_at=event.signalled_at,
             answered_at=datetime.now(UTC),
             clock_offset_seconds=self._clock.offset_s(),
             software=self._software,
         )
+
+    def _compare_revisions(self, event: MachineRequest, record: PermitRecord, decision: Decision) -> None:
+        """Central's criteria are told by another way than its permits: a station may not have heard of them yet."""
+        if decision.criteria_revision is None or not record.granted or record.part is not Part.PRODUCT:
+            return
+        ours = self._criteria.for_unit(self._machine, record.product_model, event.signalled_at).revision
+        if ours != decision.criteria_revision and (ours, decision.criteria_revision) != self._differing:
+            self._differing = ours, decision.criteria_revision
+            self._log.warning(
+                "central's criteria are not those in force here", central=decision.criteria_revision, here=ours
+            )
 
     def _values(self, request: Scalar | None, record: PermitRecord) -> dict[str, Scalar]:
         code = record.refusal
@@ -266,6 +289,7 @@ class Permits:
             "reject_label": record.reject_label,
             "criteria_revision": record.criteria_revision or "",
             "firmware": record.firmware or "",
+            "firmware_checksum": record.firmware_checksum or "",
             "code": "" if code is None else code.value,
             "code_number": 0 if code is None else code.number,
             "text_ko": "" if code is None else code.text_ko,

@@ -19,16 +19,18 @@ from agent.disk import PatientDisk, within
 from agent.faults import Faults
 from agent.golden import GoldenSamples
 from agent.interlock import Interlock
-from agent.judging import Cycle, judged, told_of, unjudged
+from agent.judging import Cycle, judged, numbered, told_of, unjudged
 from agent.machine_clock import machines_own_time
 from agent.outbox import Outbox
-from agent.parsing import parse
+from agent.parsing import Parsed, parse
 from agent.permits import Permits
 from agent.scans import Scans
 from agent.settings import MachineSettings, StationSettings
+from agent.told import Told
+from contracts.criteria import CriteriaSet
 from contracts.errors import LinkError, SetupError
 from contracts.measurement import Scalar
-from contracts.record import ProcessRecord
+from contracts.record import Part, ProcessRecord
 from drivers.base import Acknowledging, Conditioned, Driver, MachineEvent, MachineRequest, Reading
 from messaging.lives import live_again_and_again
 
@@ -227,12 +229,13 @@ class Supervisor:
             missed = found.missed if found is not None else int(event.gap)
             is_the_next = missed == 0 and not event.first
             scanned = None if self._scans is None else self._scans.before(event, is_the_next=is_the_next)
-            job = self._job(reading, scanned) if self._companions else {}
+            told = Told() if self._permits is None else await self._permits.told()
+            job = self._job(reading, scanned, told) if self._companions else {}
             answers: dict[str, tuple[MachineSettings, Reading | str]] = {}
             for wanted in self._machine.companions:
                 other = self._companions[wanted.machine]
                 answers[wanted.machine] = (other.machine, await other.answer(job, wanted.timeout))
-            await self._keep_record(event, reading, found, answers, scanned)
+            await self._keep_record(event, reading, found, answers, scanned, told)
             if self._scans is not None:
                 self._scans.used()
             for companion in self._companions.values():
@@ -245,6 +248,7 @@ class Supervisor:
         found: Step | None,
         answers: Mapping[str, tuple[MachineSettings, Reading | str]],
         scanned: Reading | str | None,
+        told: Told,
     ) -> None:
         # Without a last key to compare with, this may be a result that was kept before a crash.
         unknown = found is None or (found.relation is Relation.FIRST and event.first)
@@ -263,7 +267,7 @@ class Supervisor:
             completed_within_seconds=None if event.first else self._clock.within_s(),
         )
         try:
-            record = self._judged(reading, cycle, answers, scanned)
+            record = self._judged(reading, cycle, answers, scanned, told)
         except Exception as error:  # noqa: BLE001  # the result exists, whatever we think of it: a message comes once
             raw = reading.raw if reading.raw is not None else ascii(reading.plain()).encode()
             record = unjudged(replace(cycle, raw=raw), self._settings, self._software, self.faults.tell(error))
@@ -288,19 +292,36 @@ class Supervisor:
         cycle: Cycle,
         answers: Mapping[str, tuple[MachineSettings, Reading | str]],
         scanned: Reading | str | None,
+        told: Told,
     ) -> ProcessRecord:
-        """The record, by the criteria for this unit's product model, which the reading itself may tell."""
+        """The record, by the criteria for this unit's product model, which the reading itself or the permit tells."""
         model, at = self._settings.product_model, cycle.completed_at
         criteria = self._criteria.for_unit(self._machine, model, at)
-        parsed = parse(self._machine, reading, criteria, answers, scanned)
-        if parsed.product_model not in (None, model):
-            criteria = self._criteria.for_unit(self._machine, parsed.product_model, at)
-            parsed = parse(self._machine, reading, criteria, answers, scanned)  # which texts are numbers, they tell
+        parsed = self._parsed(reading, criteria, answers, scanned, told)
         of_sample = None if self._golden is None else self._golden.criteria_of(parsed.serial_number)
-        if of_sample is not None:
-            criteria = of_sample
-            parsed = parse(self._machine, reading, criteria, answers, scanned)
+        if of_sample is not None or parsed.product_model not in (None, model):
+            criteria = of_sample or self._criteria.for_unit(self._machine, parsed.product_model, at)
+            # Which texts are numbers, the criteria tell.
+            parsed = self._parsed(reading, criteria, answers, scanned, told)
+        wanted = told.measurements(criteria, parsed.serial_number)
+        parsed = replace(parsed, measurements=(*parsed.measurements, *wanted))
         return judged(parsed, cycle, self._settings, criteria, self._software)
+
+    def _parsed(
+        self,
+        reading: Reading,
+        criteria: CriteriaSet,
+        answers: Mapping[str, tuple[MachineSettings, Reading | str]],
+        scanned: Reading | str | None,
+        told: Told,
+    ) -> Parsed:
+        """What the reading says, with what the permit said of the unit where the machine says nothing of it."""
+        parsed = parse(self._machine, reading, criteria, answers, scanned)
+        if told.number is not None and self._settings.part(parsed.serial_number) is Part.PRODUCT:
+            parsed = numbered(parsed, told.number)
+        if parsed.product_model is None:
+            parsed = replace(parsed, product_model=told.of(parsed.serial_number).get("product_model"))
+        return parsed
 
     async def _acknowledge(self, reading: Reading, key: Scalar | None) -> None:
         if isinstance(self._driver, Acknowledging):
@@ -309,14 +330,17 @@ class Supervisor:
     def _without_handshake(self) -> bool:
         return getattr(self._machine.protocol_settings, "acknowledge", None) is None
 
-    def _job(self, reading: Reading, scanned: Reading | str | None) -> dict[str, Scalar]:
+    def _job(self, reading: Reading, scanned: Reading | str | None, told: Told) -> dict[str, Scalar]:
         parsed = parse(self._machine, reading, scanned=scanned)
+        permitted = told.of(parsed.serial_number)
         # A label bears the day of the place where it is printed.
         job: dict[str, Scalar] = {"date": datetime.now(UTC).astimezone().date().isoformat()}
         given = {
             "serial_number": parsed.serial_number,
             "lot_number": parsed.lot_number,
-            "product_model": parsed.product_model or self._settings.product_model,
+            "product_model": parsed.product_model or permitted.get("product_model") or self._settings.product_model,
+            "firmware": permitted.get("firmware"),
+            "firmware_checksum": permitted.get("firmware_checksum"),
         }
         return job | {name: value for name, value in given.items() if value is not None}
 

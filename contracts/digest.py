@@ -2,12 +2,14 @@
 published retained whenever the LOT changes, and kept on every station."""
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Self
 
 from pydantic import Field
 
 from contracts.base import Contract, Count, LotNumber, MessageVersion, SerialNumber, UtcTime
 from contracts.criteria import Outcome
+from contracts.firmware import Firmware
 from contracts.route_model import Hold, LotState, LotStatus, UnitState, UnitStatus
 
 _DIGEST_HOLD = "digest"
@@ -68,7 +70,8 @@ class UnitDigest(Contract):
 
 class RouteDigest(Contract):
     """Published retained to ``f2x/v1/route/{lot}``. ``revision`` rises with every change while ``epoch``, central's
-    database, is the same. ``created`` is False of a LOT that records name and nobody has opened."""
+    database, is the same. ``created`` is False of a LOT that records name and nobody has opened. ``firmware``: what its
+    product models want, by their codes."""
 
     v: MessageVersion = 1
     lot_number: LotNumber
@@ -82,6 +85,7 @@ class RouteDigest(Contract):
     actual_quantity: Count = 0
     product_model: str | None = None
     units: Mapping[SerialNumber, UnitDigest] = {}
+    firmware: Mapping[str, Firmware] = {}
 
     def lot(self) -> LotState | None:
         """The LOT as ``may_start`` takes it; None where nobody has opened it."""
@@ -111,7 +115,14 @@ class RouteDigest(Contract):
         return self.model_dump_json(exclude_defaults=True).encode()
 
 
-def digest_of(lot: LotState, units: Iterable[UnitState], epoch: str, revision: int, at: UtcTime) -> RouteDigest:
+def digest_of(
+    lot: LotState,
+    units: Iterable[UnitState],
+    epoch: str,
+    revision: int,
+    at: UtcTime,
+    firmware: Mapping[str, Firmware] = MappingProxyType({}),
+) -> RouteDigest:
     """What is published of a LOT and its units."""
     return RouteDigest(
         lot_number=lot.lot_number,
@@ -125,6 +136,7 @@ def digest_of(lot: LotState, units: Iterable[UnitState], epoch: str, revision: i
         actual_quantity=lot.actual_quantity,
         product_model=lot.product_model,
         units={unit.serial_number: UnitDigest.of(unit) for unit in units},
+        firmware=firmware,
     )
 
 

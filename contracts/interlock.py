@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from contracts.base import Contract, LotNumber, MessageVersion, Name, ProcessCode, SerialNumber, StationId, UtcTime
 from contracts.criteria import CriteriaRevision
+from contracts.firmware import Checksum, Version
 from contracts.permit import PermitNumber, RequestId
 from contracts.refusals import Refusal, RefusalCode
 
@@ -59,8 +60,9 @@ class PermitAnswer(Contract):
     """Yes, with what the station has to know of the unit; or no, with its cause.
 
     ``attempt`` counts the unit's measurements at this process since its last rework, this one included.
-    ``reject_label``: the unit has failed and may be given a reject label, nothing else. ``firmware`` is the version
-    its product model wants. ``lease_seconds``: how long no other station is given a permit for this unit.
+    ``reject_label``: the unit has failed and may be given a reject label, nothing else. ``criteria_revision`` is the
+    one in force; None: central has none. ``firmware`` and ``firmware_checksum`` are what its product model wants.
+    ``lease_seconds``: how long no other station is given a permit for this unit.
     """
 
     v: MessageVersion = 1
@@ -76,7 +78,8 @@ class PermitAnswer(Contract):
     attempt: Annotated[int, Field(ge=1)] | None = None
     reject_label: bool = False
     criteria_revision: CriteriaRevision | None = None
-    firmware: Annotated[str, Field(max_length=100)] | None = None
+    firmware: Version | None = None
+    firmware_checksum: Checksum | None = None
     lease_seconds: Annotated[float, Field(ge=0)] = 0.0
     at: UtcTime
 

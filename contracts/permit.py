@@ -11,6 +11,7 @@ from pydantic import Field, StrictBool, StrictInt, StrictStr, model_validator
 
 from contracts.base import Contract, LotNumber, Name, ProcessCode, SerialNumber, StationId, UtcTime
 from contracts.criteria import CriteriaRevision
+from contracts.firmware import Checksum, Version
 from contracts.record import Part, ProcessRecord
 from contracts.refusals import RefusalCode
 
@@ -62,7 +63,8 @@ class PermitRecord(Contract):
     attempt: Annotated[int, Field(ge=1)] | None = None
     reject_label: bool = False
     criteria_revision: CriteriaRevision | None = None
-    firmware: Annotated[str, Field(max_length=100)] | None = None
+    firmware: Version | None = None
+    firmware_checksum: Checksum | None = None
 
     asked_at: UtcTime
     answered_at: UtcTime

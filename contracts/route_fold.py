@@ -147,6 +147,11 @@ class UnitFold:
 
     def take_pass(self, record: UnitRecord) -> None:
         number = record.process_number
+        if number in self.passed and number == self.limits.numbers[0]:
+            detail = f"passed here before ({self.passed[number].station}): two units may bear this number"
+            self.tell(ExceptionCode.NUMBER_GIVEN_TWICE, detail, number, record.key)
+            self.hold(ExceptionCode.NUMBER_GIVEN_TWICE, detail, record.key)
+            return
         if number in self.passed:
             self.tell(ExceptionCode.SECOND_PASS, "passed before in this generation", number, record.key)
             return

@@ -47,8 +47,9 @@ __all__ = [
 
 RawValue = Scalar | list[Scalar]
 
-JOB_NAMES = frozenset({"serial_number", "lot_number", "product_model", "date"})
-"""What a job of ``Performing`` may hold. ``date`` is the day at the station, ``2026-11-24``."""
+JOB_NAMES = frozenset({"serial_number", "lot_number", "product_model", "date", "firmware", "firmware_checksum"})
+"""What a job of ``Performing`` may hold. ``date`` is the day at the station, ``2026-11-24``; ``firmware`` and
+``firmware_checksum`` are what the unit's permit says its product model wants."""
 
 
 class Strict(BaseModel):

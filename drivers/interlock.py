@@ -26,6 +26,7 @@ ANSWER_NAMES: Mapping[str, str] = {
     "reject_label": "true where a failed unit may get a reject label, and nothing else",
     "criteria_revision": "what the result will be judged by",
     "firmware": "the firmware version the product model wants",
+    "firmware_checksum": "the checksum of its image",
     "code": "why not: LOT_NOT_FOUND, ...; empty when granted",
     "code_number": "the same as a number (docs/interlock.md); 0 when granted",
     "text_ko": "why not, for the operator, in Korean",

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from agent.settings.machine import MachineSettings
 from agent.settings.references import companions_of, measured_by
+from agent.told import NAMES
 from contracts.criteria import Criterion, cannot_compute, fits, subjects, unknown_unit
 from documents.document import Document, MappingNode, ScalarNode
 from documents.explain import described, validated
@@ -54,6 +55,7 @@ def check_criteria(
         for other, prefix in [(machine, ""), *((one, f"{one.name}.") for one in companions_of(machine, machines))]:
             for table, columns in other.tables.items():
                 tables[prefix + table] = {column: other.unit_of(point) for column, point in columns.items()}
+    is_permitted = any(machine.protocol_settings.asking() is not None for machine in machines.values())
     known = [*measured, *sorted(unclear - measured.keys())]
     written = document.node(below)
     for name in written.entries if isinstance(written, MappingNode) else ():
@@ -78,7 +80,8 @@ def check_criteria(
                 )
             )
         elif criterion is not None and wrong_unit is None and name in measured:
-            issues.extend(_check_rule(document, path, criterion, measured, known, tables.get(name)))
+            rule = document, path, criterion, measured, known, tables.get(name)
+            issues.extend(_check_rule(*rule, is_permitted=is_permitted))
     return issues
 
 
@@ -117,8 +120,10 @@ def _check_rule(
     measured: Mapping[str, str | None],
     known: Sequence[str],
     columns: Mapping[str, str | None] | None,
+    *,
+    is_permitted: bool,
 ) -> Iterator[Issue]:
-    """A rule for one measurement: what it is about, and in which unit."""
+    """A rule for one measurement: what it is about, and in which unit. ``is_permitted``: results have permits."""
     name = str(path[-1])
     if criterion.each is not None and (columns is not None or criterion.each.column is not None):
         yield from _check_each(document, path, criterion, columns)
@@ -133,8 +138,12 @@ def _check_rule(
     other_name = criterion.same_as
     if other_name is not None:
         where = (*path, "same_as")
-        if other_name not in known:
-            hint = did_you_mean(other_name, known)
+        if other_name in NAMES:
+            if not is_permitted:
+                message = f"{other_name} is told by a permit, and no machine here asks for one (interlock)"
+                yield issue_at(document.place(where), where, message, hint="set interlock.enabled: true")
+        elif other_name not in known:
+            hint = did_you_mean(other_name, [*known, *NAMES])
             message = f'unknown measurement "{other_name}"'
             yield issue_at(document.place(where), where, message, expected=one_of(known), hint=hint)
         elif other_name == name:

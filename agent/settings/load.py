@@ -18,6 +18,7 @@ from agent.settings.references import (
 from agent.settings.scanners import check_scanners
 from agent.settings.station import StationKeys, StationSettings
 from agent.settings.warnings import warnings_of
+from agent.told import MACHINE as RESERVED
 from documents.document import Document, MappingNode, ScalarNode
 from documents.explain import described, validated
 from documents.issues import Issue, KeyPath, SettingsError, closest, did_you_mean, issue_at, one_of
@@ -112,6 +113,9 @@ def _machine(document: Document, name: str, issues: list[Issue]) -> _Machine:
         expected = "a name of letters, digits, _ - that begins with a letter (at most 32)"
         place = document.place(path, key=True)
         issues.append(issue_at(place, path, "not of the right form", expected=expected, found=f"the key {name}"))
+    if name == RESERVED:
+        message = f'"{RESERVED}" is no machine: {RESERVED}.firmware is what a permit says'
+        issues.append(issue_at(document.place(path, key=True), path, message, hint="give it another name"))
     node = document.node(path)
     if not isinstance(node, MappingNode):
         place = document.place(path)

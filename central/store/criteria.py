@@ -126,6 +126,19 @@ def add_revision(
     return revision
 
 
+def revision_in_force(connection: sa.Connection, process: str, at: datetime) -> str | None:
+    """The name of the revision of a process's criteria that is in force at this moment."""
+    latest = (
+        sa.select(criteria_revisions.c.number)
+        .join_from(criteria_revisions, processes)
+        .where(processes.c.process_code == process, criteria_revisions.c.effective_at <= at)
+        .order_by(criteria_revisions.c.effective_at.desc(), criteria_revisions.c.number.desc())
+        .limit(1)
+    )
+    number = connection.execute(latest).scalar_one_or_none()
+    return None if number is None else str(number)
+
+
 def _publication(process: str, revisions: Sequence[Revision], epoch: str, at: datetime) -> Publication:
     issued = max(one.number for one in revisions)
     return Publication(process=process, epoch=epoch, issued=issued, revisions=to_publish(revisions, at))

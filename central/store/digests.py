@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from central.store.statements import chunks, insert_once
-from central.store.tables import lots, route_digests
+from central.store.tables import lots, product_models, route_digests, serials
 from contracts.route_model import LotStatus
 
 RECENT = timedelta(days=60)
@@ -36,6 +36,15 @@ def changed(connection: sa.Connection, lot_numbers: Iterable[str]) -> None:
             .where(route_digests.c.lot_number.in_(part))
             .values(revision=route_digests.c.revision + 1)
         )
+
+
+def model_changed(connection: sa.Connection, model_code: str) -> None:
+    """The specifications of a product model are others: LOTs of it, or with units of it, are told anew."""
+    its = sa.select(product_models.c.id).where(product_models.c.model_code == model_code).scalar_subquery()
+    with_units = sa.select(serials.c.lot_id).where(serials.c.product_model == model_code)
+    of_model = (lots.c.product_model_id == its) | lots.c.id.in_(with_units)
+    still = sa.select(lots.c.lot_number).where(of_model, lots.c.status != LotStatus.CLOSED.value)
+    changed(connection, connection.execute(still).scalars().all())
 
 
 def to_publish(connection: sa.Connection, most: int) -> list[Changed]:

@@ -3,19 +3,21 @@
 The unit is folded from its facts, which are few; its LOT is read as it was folded when it last changed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from central.store.criteria import revision_in_force
 from central.store.digests import Changed
 from central.store.folding import fold_units
 from central.store.leases import holder, lease
 from central.store.statements import insert_once
 from central.store.tables import lots, permits, processes, product_models, serials, store_meta
 from contracts.digest import RouteDigest, attempts_of, digest_of
+from contracts.firmware import Firmware
 from contracts.identity import lot_of_serial
 from contracts.interlock import PermitAnswer, PermitRequest, refused
 from contracts.refusals import Refusal, RefusalCode
@@ -80,7 +82,8 @@ def digest(connection: sa.Connection, of: Changed, limits: RouteLimits, epoch: s
     numbers = sa.select(serials.c.serial_number).where(serials.c.lot_id == row["id"])
     members = sorted(connection.execute(numbers).scalars())
     units = fold_units(connection, members, limits)
-    return digest_of(lot_state(row), units.values(), epoch, of.revision, now)
+    models = {row["model_code"], *(unit.product_model for unit in units.values())} - {None}
+    return digest_of(lot_state(row), units.values(), epoch, of.revision, now, _firmware(connection, models))
 
 
 def lot_row(connection: sa.Connection, lot_number: str | None) -> sa.RowMapping | None:
@@ -154,7 +157,9 @@ def _decided(
         product_model=model,
         attempt=1 + (attempts_of(unit).get(process.number, 0) if unit is not None else 0),
         reject_label=unit is not None and unit.status is UnitStatus.FAILED,
-        firmware=wanted,
+        criteria_revision=revision_in_force(connection, question.process, now),
+        firmware=None if wanted is None else wanted.version,
+        firmware_checksum=None if wanted is None else wanted.checksum,
         lease_seconds=own_s if lease_s is None else lease_s,
         at=now,
     )
@@ -176,15 +181,17 @@ def _unit(connection: sa.Connection, serial_number: str, limits: RouteLimits) ->
 
 def _product(
     connection: sa.Connection, unit: UnitState | None, lot: sa.RowMapping | None
-) -> tuple[str | None, str | None]:
+) -> tuple[str | None, Firmware | None]:
     """The unit's product model, else its LOT's; and the firmware that model's specifications name."""
     model = unit.product_model if unit is not None else None
-    specifications = lot["specifications"] if lot is not None else None
-    if lot is not None and model is None:
-        model = lot["model_code"]
-    elif model is not None and (lot is None or model != lot["model_code"]):
-        its = sa.select(product_models.c.specifications).where(product_models.c.model_code == model)
-        specifications = connection.execute(its).scalar_one_or_none()
-    wanted = specifications.get("firmware") if isinstance(specifications, dict) else None
-    version = wanted.get("version") if isinstance(wanted, dict) else wanted
-    return model, version[:100] if isinstance(version, str) else None
+    if lot is not None and model in (None, lot["model_code"]):
+        return lot["model_code"], Firmware.of(lot["specifications"])
+    return model, None if model is None else _firmware(connection, {model}).get(model)
+
+
+def _firmware(connection: sa.Connection, models: Collection[str]) -> dict[str, Firmware]:
+    """What these product models want, where they say so."""
+    columns = product_models.c.model_code, product_models.c.specifications
+    wanted = sa.select(*columns).where(product_models.c.model_code.in_(sorted(models)))
+    found = {code: Firmware.of(specifications) for code, specifications in connection.execute(wanted)}
+    return {code: firmware for code, firmware in found.items() if firmware is not None}

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from central.store.digests import model_changed
 from central.store.errors import ALREADY_EXISTS, ClashError
 from central.store.tables import lots, product_models
 
@@ -45,7 +46,10 @@ def update(connection: sa.Connection, model_id: int, values: Mapping[str, Any], 
     _free(connection, values, besides=model_id)
     change = sa.update(product_models).where(product_models.c.id == model_id, _THERE)
     made = connection.execute(change.values({**values, "updated_at": now}).returning(product_models)).mappings()
-    return made.one_or_none()
+    row = made.one_or_none()
+    if row is not None:
+        model_changed(connection, row["model_code"])
+    return row
 
 
 def delete(connection: sa.Connection, model_id: int, now: datetime) -> bool:

@@ -52,8 +52,9 @@ class RunSettings(Strict):
     program: Annotated[str, AfterValidator(_absolute)]
     """The tool's executable file, with its whole path."""
     arguments: Annotated[tuple[Template, ...], Field(strict=False)] = ()
-    """Its arguments, one by one. ``{serial_number}``, ``{lot_number}``, ``{product_model}``, ``{date}`` and the number
-    of the ``{attempt}`` are filled in; a value may hold no ``/`` and begin no argument with ``-``."""
+    """Its arguments, one by one. ``{serial_number}``, ``{lot_number}``, ``{product_model}``, ``{date}``, what the
+    unit's permit says of ``{firmware}`` and ``{firmware_checksum}``, and the number of the ``{attempt}`` are filled in;
+    a value may hold no ``/`` and begin no argument with ``-``."""
     environment: Mapping[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = {}
     """Environment variables, beside PATH, HOME and LANG; nothing else of the station's own reaches the tool."""
     directory: Annotated[str, AfterValidator(_absolute)] = "/"

@@ -10,7 +10,9 @@ import sqlalchemy as sa
 
 from central.settings import PermitSettings
 from central.store import Store
+from central.store import product_models as models
 from central.store.tables import leases, lots, processes, product_models, store_meta
+from contracts.criteria import Criteria, Criterion
 from contracts.facts import (
     AnyDecision,
     HoldPlaced,
@@ -20,6 +22,7 @@ from contracts.facts import (
     ReworkAuthorised,
     UnitScrapped,
 )
+from contracts.firmware import Firmware
 from contracts.interlock import NumbersAnswer, NumbersRequest, PermitAnswer, PermitRequest, PermitReturned
 from contracts.processes import BY_NUMBER
 from contracts.refusals import RefusalCode
@@ -170,7 +173,12 @@ def test_a_permit_says_what_the_machine_has_to_know(line: Line) -> None:
         connection.execute(sa.update(product_models).values(specifications=wanted))
     answer = ask(line.store, 3)
     assert (answer.granted, answer.attempt, answer.product_model, answer.lot_number) == (True, 2, "WR-1", LOT)
-    assert (answer.firmware, answer.reject_label) == ("v1.2.3", False)
+    assert (answer.firmware, answer.firmware_checksum, answer.reject_label) == ("v1.2.3", "9f86d081", False)
+    assert answer.criteria_revision is None
+    three = Criteria(process=BY_NUMBER[3].code, criteria={"temperature": Criterion(lower=1, unit="degC")})
+    line.store.criteria.add(three, "kim", "first")
+    line.store.criteria.add(three, "kim", "later", datetime.now(UTC) + timedelta(hours=1))
+    assert ask(line.store, 3).criteria_revision == "1", "the second one has not begun"
     line.went("3F 3F")
     assert ask(line.store, 7).reject_label
 
@@ -364,3 +372,19 @@ def test_incomplete_is_a_permit_without_a_result(line: Line) -> None:
     )  # by its number after the permit, whatever the time
     assert [one.serial_number for one in store.incomplete("P03-A")] == [OTHER]
     assert store.incomplete("P04-A") == []
+
+
+def test_stations_are_told_of_other_firmware(line: Line) -> None:
+    """A change of the specifications is a change of every LOT that has units of the model."""
+    store = line.store
+    line.went("1P 2P")
+    [(told, digest)] = store.route_digests()
+    store.digest_published(told)
+    assert (digest.product_model, digest.firmware) == ("WR-1", {})
+    wanted = {"firmware": {"version": "v2.0.0", "checksum": "aa"}}
+    with store.database.writing() as connection:
+        model = models.by_code(connection, "WR-1")
+        assert model is not None
+        models.update(connection, model["id"], {"specifications": wanted}, datetime.now(UTC))
+    [(_, digest)] = store.route_digests()
+    assert digest.firmware == {"WR-1": Firmware(version="v2.0.0", checksum="aa")}

@@ -7,6 +7,7 @@ import pytest
 
 from agent.offline import Known, OwnWork, known, ruled, worked
 from contracts.digest import RouteDigest, UnitDigest, digest_of
+from contracts.firmware import Firmware
 from contracts.permit import DecidedBy
 from contracts.processes import BY_NUMBER
 from contracts.record import ProcessRecord
@@ -144,3 +145,14 @@ def test_the_model_of_the_unit_or_else_of_its_lot() -> None:
 def test_a_failed_unit_may_get_a_reject_label() -> None:
     found = find(digests("1P 2P 3F 3F 3F"), process=7)
     assert (found.proven, found.failed) == (True, True)
+
+
+def test_without_central_the_firmware_is_what_the_digest_last_said() -> None:
+    firmware = {"WR-1": Firmware(version="v1.2.3", checksum="9f"), "WR-2": Firmware(version="v2")}
+    told = {LOT: digest_of(OPEN, [unit_after("1P 2P")], "e", 1, minute(0), firmware)}
+    assert RouteDigest.model_validate_json(told[LOT].encoded()) == told[LOT]
+    assert find(told).firmware == firmware["WR-1"], "its LOT's product model"
+    of_another = told[LOT].model_copy(update={"units": {SERIAL: UnitDigest(passed=(1, 2), model="WR-2")}})
+    assert find({LOT: of_another}).firmware == firmware["WR-2"]
+    assert find({LOT: of_another.model_copy(update={"firmware": {}})}).firmware is None
+    assert find({}).firmware is None
