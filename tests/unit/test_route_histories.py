@@ -117,7 +117,6 @@ HISTORIES: dict[str, Expected] = {
     "1P 1P": Expected(IN_PROGRESS, "1", exceptions=(E.NUMBER_GIVEN_TWICE,), holds=1),
     "1P 2P 1P": Expected(IN_PROGRESS, "12", exceptions=(E.NUMBER_GIVEN_TWICE,), holds=1),
     "1P 2P 3F R2 1P": Expected(IN_PROGRESS, "1", 1, exceptions=(E.NUMBER_GIVEN_TWICE,), holds=1),
-    "1F 1P": Expected(IN_PROGRESS, "1"),  # its code was read again
     f"{ALL} 8P": Expected(PASSED, "12345678", exceptions=(E.SECOND_PASS,)),
     "1P 2P 3P 3F": Expected(IN_PROGRESS, "123", exceptions=(E.FAIL_AFTER_PASS,), holds=1),
     f"{ALL} 6F": Expected(PASSED, "12345678", exceptions=(E.FAIL_AFTER_PASS,), holds=1),
