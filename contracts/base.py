@@ -15,6 +15,10 @@ from pydantic import (
 
 from contracts.patterns import compiled
 
+ALSO_CALLED = "also_called"
+"""Type of a PydanticCustomError for a value by another name, as manuals call it: ``meant`` in its context says what to
+write."""
+
 
 class Contract(BaseModel):
     """Base of the models that cross a process boundary."""

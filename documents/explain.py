@@ -16,7 +16,7 @@ from contracts.duration import parse_duration, write_duration
 from documents.document import Document, MappingNode, Node, ScalarNode, SequenceNode
 from documents.issues import Issue, KeyPath, did_you_mean, issue_at, one_of
 from documents.scalars import plain_scalar
-from documents.shapes import below, keys_of
+from documents.shapes import below, hint_at, keys_of, meaning
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -128,8 +128,7 @@ def _issues(error: ValidationError, model: type[BaseModel], document: Document, 
         for one in found
         if one.error["type"] == "extra_forbidden"
         for name in keys_of(one.types, document.node(one.path[:-1]))
-        if did_you_mean(str(one.path[-1]), keys_of(one.types, document.node(one.path[:-1])))
-        == f'did you mean "{name}"?'
+        if _meant(one, document) == f'did you mean "{name}"?'
     }
     issues: list[Issue] = []
     for (where, _), group in by_path.items():
@@ -221,8 +220,8 @@ def _explain(group: list[_Found], document: Document) -> list[Issue]:
             issues.append(issue_at(place, (*path, key), "missing key", expected=_fixed_values(types, key)))
         elif kind == "extra_forbidden":
             known = keys_of(one.types, holder)
-            hint = did_you_mean(str(path[-1]), known)
-            issues.append(issue_at(place, path, "unknown key", expected=one_of(known) if known else None, hint=hint))
+            wanted = one_of(known) if known else None
+            issues.append(issue_at(place, path, "unknown key", expected=wanted, hint=_meant(one, document)))
         elif kind == "union_tag_invalid":
             key = str(context["discriminator"]).strip("'")
             inner = document.node((*path, key))
@@ -230,6 +229,8 @@ def _explain(group: list[_Found], document: Document) -> list[Issue]:
             issues.append(_not_one_of(place, (*path, key), _quoted(context["expected_tags"]), inner))
         elif kind in ("literal_error", "enum"):
             issues.append(_not_one_of(place, path, _quoted(context["expected"]), node))
+        elif kind == base.ALSO_CALLED:
+            issues.append(_also_called(place, one, context["meant"], node))
         elif kind == UNKNOWN_NAME:
             issues.append(_not_one_of(place, path, context["known"], node))
         elif kind in _LIMITS:
@@ -252,6 +253,12 @@ def _explain(group: list[_Found], document: Document) -> list[Issue]:
     return issues
 
 
+def _meant(one: _Found, document: Document) -> str | None:
+    """The hint at the key that is meant by an unknown one: its other name is known, or it is nearly the same."""
+    holder = document.node(one.path[:-1])
+    return hint_at(one.types, holder, str(one.path[-1]), keys_of(one.types, holder))
+
+
 def _as_written(limit: object, node: Node | None) -> object:
     """A limit as the value beside it is written: seconds as a duration, where it is one."""
     try:
@@ -264,7 +271,7 @@ def _as_written(limit: object, node: Node | None) -> object:
 def _fixed_values(types: Iterable[Any], key: str | int) -> str | None:
     """The values a missing key may have, where they are few."""
     values = [str(value) for one in below(types, key, None) if get_origin(one) is Literal for value in get_args(one)]
-    return one_of(values) if values else None
+    return one_of(dict.fromkeys(values)) if values else None
 
 
 def _wrong_type(group: list[_Found], document: Document) -> Issue:
@@ -299,6 +306,11 @@ def _is_a_name_in_braces(node: MappingNode) -> bool:
 def _not_one_of(place: Any, path: KeyPath, known: list[str], node: Node | None) -> Issue:
     hint = did_you_mean(node.value, known) if isinstance(node, ScalarNode) and isinstance(node.value, str) else None
     return issue_at(place, path, "unknown value", expected=one_of(known), found=described(node), hint=hint)
+
+
+def _also_called(place: Any, one: _Found, meant: str, node: Node | None) -> Issue:
+    expected = _fixed_values(one.types, one.path[-1])
+    return issue_at(place, one.path, "unknown value", expected=expected, found=described(node), hint=meaning(meant))
 
 
 def _quoted(expected: str) -> list[str]:

@@ -98,29 +98,13 @@ _ALSO_CALLED = {
     "target": ("nominal",),
     "ok": ("pass",),
     "ng": ("fail",),
-    "baud": ("baudrate",),
     "ip": ("host", "url"),
     "host": ("url",),
     "address": ("host", "url"),
-    "slave": ("device_id",),
-    "slave_id": ("device_id",),
-    "unit_id": ("device_id",),
     "interval": ("poll", "sampling"),
-    "swapped": ("little",),
-    "even": ("E",),
-    "odd": ("O",),
-    "none": ("N",),
-    "float": ("float32", "number"),
-    "real": ("float32", "float"),
-    "lreal": ("float64", "double"),
-    "float64": ("double",),
-    "float32": ("float",),
-    "word": ("uint16",),
-    "dword": ("uint32",),
-    "int": ("int16",),
-    "dint": ("int32",),
 }
-"""What other programs, manuals and languages call it, in lower case -> what it may be called here."""
+"""What other programs and languages call it, in lower case -> what it may be called here. What manuals of machines call
+a thing stands with the drivers' settings."""
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

@@ -1,5 +1,6 @@
 """Which keys a settings model takes at a place of the file: the ground of "expected one of" and "did you mean"."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -7,6 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from documents.document import MappingNode, Node, ScalarNode
+from documents.issues import did_you_mean
 
 
 def parts(annotation: Any) -> Iterator[Any]:
@@ -55,6 +57,31 @@ def keys_of(annotations: Iterable[Any], node: Node | None) -> list[str]:
     for model in models_at(annotations, node):
         keys.update(dict.fromkeys(field.alias or name for name, field in model.model_fields.items()))
     return list(keys)
+
+
+def hint_at(annotations: Iterable[Any], node: Node | None, key: str, known: Iterable[str]) -> str | None:
+    """What is meant by an unknown key: a model here knows its other name (``other_names``), or it is nearly one of
+    ``known``. None: nothing is."""
+    other = _other_name(annotations, node, key)
+    if other is None:
+        return did_you_mean(key, known)
+    return meaning(other)
+
+
+def meaning(meant: str) -> str:
+    """What to write instead of another name: one word, or several things."""
+    return f"write {meant}" if set(meant) & set(" ,:") else f'did you mean "{meant}"?'
+
+
+def _other_name(annotations: Iterable[Any], node: Node | None, key: str) -> str | None:
+    """Blanks, hyphens, underscores and capitals of the other name are of no matter."""
+    plain = re.sub(r"[\s_./&-]+", "", key.casefold())
+    for model in models_at(annotations, node):
+        names: Mapping[str, str] = getattr(model, "other_names", {})
+        meant = names.get(plain)
+        if meant is not None and (not meant.isidentifier() or meant in keys_of([model], None)):
+            return meant
+    return None
 
 
 def _fits(model: type[BaseModel], node: Node | None) -> bool:

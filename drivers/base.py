@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
 from contracts.errors import LinkError, SetupError
 from contracts.measurement import Quality, Scalar
 from drivers.kinds import UNKNOWN, Kinds
+from drivers.manuals import MACHINE_KEYS
 
 if TYPE_CHECKING:
     from drivers.interlock import AnyInterlock
@@ -58,6 +59,8 @@ class Strict(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+    other_names: ClassVar[Mapping[str, str]] = {}
+    """Keys as manuals call them (``drivers.manuals``), and which key is meant."""
 
 
 class PointSettings(Strict):
@@ -93,6 +96,8 @@ class NeededFile:
 
 class ProtocolSettings(Strict):
     """What every protocol's settings have in common. Each protocol adds connect, trigger, points, acknowledge."""
+
+    other_names = MACHINE_KEYS
 
     points: Mapping[str, PointSettings]
 

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from contracts.duration import Duration
 from drivers.base import Strict
+from drivers.manuals import TRIGGER, called
 
 Answer_co = TypeVar("Answer_co", covariant=True)
 
@@ -42,7 +43,7 @@ class Request(Strict):
 
     point: str
     """The point that says so."""
-    on: Literal["change", "rising"] = "change"
+    on: Annotated[Literal["change", "rising"], called(TRIGGER)] = "change"
     """``change``: a number that is another one for each request. ``rising``: a flag that comes on."""
 
 

@@ -21,8 +21,9 @@ from agent.settings.warnings import warnings_of
 from agent.told import MACHINE as RESERVED
 from documents.document import Document, MappingNode, ScalarNode
 from documents.explain import described, validated
-from documents.issues import Issue, KeyPath, SettingsError, closest, did_you_mean, issue_at, one_of
+from documents.issues import Issue, KeyPath, SettingsError, closest, did_you_mean, dotted, issue_at, one_of
 from documents.reading import read_document
+from documents.shapes import hint_at
 from drivers.base import ProtocolSettings
 from drivers.registry import protocols
 
@@ -122,12 +123,13 @@ def _machine(document: Document, name: str, issues: list[Issue]) -> _Machine:
         issues.append(issue_at(place, path, "wrong type", expected="keys with values", found=described(node)))
         return None, None
     model = _protocol_model(document, path, node, issues)
-    protocol_keys = [key for key in model.model_fields if key not in _MACHINE_KEYS] if model is not None else None
-    _unknown_keys(document, path, node, protocol_keys, issues)
+    meant = {dotted(one) for one in _unknown_keys(document, path, node, model, issues)}
     own: list[Issue] = []
     keys = validated(MachineKeys, document, path, own, _MACHINE_KEYS)
     issues.extend(issue for issue in own if issue.path != f"machines.{name}.protocol")  # said by _protocol_model
-    settings = None if model is None else validated(model, document, path, issues, protocol_keys)
+    of_protocol: list[Issue] = []
+    settings = None if model is None else validated(model, document, path, of_protocol, _protocol_keys(model))
+    issues.extend(one for one in of_protocol if one.message != "missing key" or one.path not in meant)
     if keys is None or settings is None:
         return keys, None
     issues.extend(check_points(document, path, keys, settings))
@@ -178,17 +180,30 @@ def _means_protocol(key: str) -> bool:
 
 
 def _unknown_keys(
-    document: Document, path: KeyPath, node: MappingNode, protocol_keys: list[str] | None, issues: list[Issue]
-) -> None:
-    """Keys that neither the machine nor its protocol knows. With the protocol unknown, only its own name's."""
+    document: Document,
+    path: KeyPath,
+    node: MappingNode,
+    model: type[ProtocolSettings] | None,
+    issues: list[Issue],
+) -> set[KeyPath]:
+    """Keys that neither the machine nor its protocol knows. With the protocol unknown, only its own name's. Returns
+    the keys that are meant by them."""
+    protocol_keys = None if model is None else _protocol_keys(model)
     known = ["protocol", *(protocol_keys or ()), *(key for key in _MACHINE_KEYS if key != "protocol")]
+    meant: set[KeyPath] = set()
     for key in node.entries:
         if key in known or (protocol_keys is None and not _means_protocol(key)):
             continue
         where = (*path, key)
-        hint = did_you_mean(key, known)
+        hint = hint_at([] if model is None else [model], None, key, known)
+        meant |= {(*path, one) for one in known if hint == f'did you mean "{one}"?'}
         place = document.place(where, key=True)
         issues.append(issue_at(place, where, "unknown key", expected=one_of(known), hint=hint))
+    return meant
+
+
+def _protocol_keys(model: type[ProtocolSettings]) -> list[str]:
+    return [key for key in model.model_fields if key not in _MACHINE_KEYS]
 
 
 def _complete(name: str, keys: MachineKeys, settings: ProtocolSettings) -> MachineSettings:

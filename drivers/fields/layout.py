@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from drivers.base import Strict
+from drivers.manuals import BINARY_TYPE, ORDER, called
 
-ByteOrder = Literal["big", "little"]
+ByteOrder = Annotated[Literal["big", "little"], called(ORDER)]
 BinaryType = Literal[
     "uint8",
     "int8",
@@ -62,7 +63,7 @@ class LayoutItem(Strict):
 
     name: ItemName | None = None
     """Name that points, counts and choices refer to."""
-    type: BinaryType | None = None
+    type: Annotated[BinaryType, called(BINARY_TYPE)] | None = None
     """How its bytes are to be read. A string ends at its first NUL; bytes become hexadecimal digits."""
     length: Annotated[int, Field(ge=1, le=65536)] | Literal["rest"] | ItemName | None = None
     """Of a string, bytes or bcd: bytes, the name of an item before it that holds their number, or ``rest``: all that

@@ -11,6 +11,7 @@ from contracts.duration import Duration
 from drivers.base import JOB_NAMES, NeededFile, PointSettings, ProtocolSettings, Strict
 from drivers.kinds import Kind, Kinds
 from drivers.label.zpl import misplaced_names
+from drivers.manuals import FLOW_CONTROL, LINE_KEYS, PARITY, called, line_format
 from drivers.ports import host_alone, needed
 from drivers.template import Template, names_in
 
@@ -61,19 +62,20 @@ class TcpConnect(Strict):
 class SerialConnect(Strict):
     """A serial port, set as the printer's own (its configuration label prints them)."""
 
+    other_names = LINE_KEYS
     transport: Literal["serial"]
     """On a serial port."""
     port: Annotated[str, Field(min_length=1)]
     """Device file; the names below ``/dev/serial/by-id/`` stay the same over a restart."""
-    baudrate: Annotated[int, Field(ge=110, le=4_000_000)] = 9600
+    baudrate: Annotated[int, Field(ge=110, le=4_000_000), line_format({})] = 9600
     """Bits per second."""
-    bytesize: Literal[7, 8] = 8
+    bytesize: Annotated[Literal[7, 8], line_format({})] = 8
     """Data bits of a character; labels with other than ASCII need 8."""
-    parity: Literal["N", "E", "O"] = "N"
+    parity: Annotated[Literal["N", "E", "O"], line_format(PARITY)] = "N"
     """None, even or odd."""
-    stopbits: Literal[1, 2] = 1
+    stopbits: Annotated[Literal[1, 2], line_format({})] = 1
     """Stop bits of a character."""
-    flow_control: Literal["none", "xonxoff", "rtscts", "dsrdtr"] = "xonxoff"
+    flow_control: Annotated[Literal["none", "xonxoff", "rtscts", "dsrdtr"], called(FLOW_CONTROL)] = "xonxoff"
     """How a printer whose buffer is full holds the station back; without it a long label loses its end."""
     timeout: Annotated[Duration, Field(gt=0)] = 5.0
     """Longest wait for one answer, and for a label to be printed."""

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from contracts.duration import Duration
 from drivers.base import NeededFile, SharedLine, Strict
+from drivers.manuals import DEVICE_KEYS, LINE_KEYS, PARITY, line_format
 from drivers.ports import host_alone, needed
 
 Host = Annotated[str, Field(min_length=1), AfterValidator(host_alone)]
@@ -28,6 +29,7 @@ AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 
 
 class _Connect(Strict):
+    other_names = DEVICE_KEYS
     device_id: int
     timeout: Timeout = 1.0
     """The longest wait for a connection, and for one answer, its way over the line included."""
@@ -110,15 +112,19 @@ class TlsConnect(_Network):
         return {f"connect.{key}": NeededFile(path, "put it there, or correct the name") for key, path in files.items()}
 
 
+_OF_LINE = line_format({}, bits=False)
+
+
 class _SerialPort(_Connect):
+    other_names = DEVICE_KEYS | LINE_KEYS
     transport: str
     port: Annotated[str, Field(min_length=1)]
     """Device file; the names below ``/dev/serial/by-id/`` stay the same over a restart."""
-    baudrate: Annotated[int, Field(ge=300, le=4_000_000)] = 19200
+    baudrate: Annotated[int, Field(ge=300, le=4_000_000), _OF_LINE] = 19200
     """Bits per second."""
-    parity: Literal["N", "E", "O"] = "N"
+    parity: Annotated[Literal["N", "E", "O"], line_format(PARITY, bits=False)] = "N"
     """None, even or odd."""
-    stopbits: Literal[1, 2] = 1
+    stopbits: Annotated[Literal[1, 2], _OF_LINE] = 1
     """Stop bits of a character."""
     device_id: LineDeviceId = 1
     """Which device on the line. Also called unit, slave or station number."""

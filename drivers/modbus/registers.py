@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, StrictBool, StrictFloat, StrictInt, 
 from drivers.base import PointSettings
 from drivers.fields.spelling import Encoding
 from drivers.kinds import Kind, Kinds, kinds_of
+from drivers.manuals import REGISTER_KEYS, REGISTER_ORDER, REGISTER_TYPE, called
 from drivers.modbus.addresses import LAST_ADDRESS, Address
 from drivers.template import Template, names_in
 
@@ -31,7 +32,7 @@ RegisterType = Literal[
     "epoch_ms",
     "bcd_time",
 ]
-Order = Literal["big", "little"]
+Order = Annotated[Literal["big", "little"], called(REGISTER_ORDER)]
 WIDTHS: Mapping[str, int] = {
     "uint16": 1,
     "int16": 1,
@@ -87,7 +88,8 @@ def _time_zone(name: str) -> str:
 class Register(Address):
     """Where a value is, and how its registers are to be understood."""
 
-    type: RegisterType | None = None
+    other_names = REGISTER_KEYS
+    type: Annotated[RegisterType, called(REGISTER_TYPE)] | None = None
     """Of a register; a coil, a discrete input and a ``bit`` are always ``bool``."""
     bit: Annotated[int, Field(ge=0, le=63)] | None = None
     """One bit of an unsigned number (uint16 if ``type`` does not say otherwise), as true or false: 0 is the lowest."""

@@ -9,6 +9,7 @@ from contracts.duration import Duration
 from drivers.base import NeededFile, ProtocolSettings, SharedLine, Strict
 from drivers.handshake import FourPhase
 from drivers.interlock import Interlock, check_flag, check_names, points_of
+from drivers.manuals import MACHINE_KEYS, ORDER_KEYS, VALUE_TRIGGER, called
 from drivers.modbus.connect import (
     AsciiConnect,
     Connect,
@@ -41,7 +42,7 @@ class Trigger(Strict):
 
     point: str
     """The point that is looked at."""
-    on: Literal["change", "rising", "value", "counter"] = "change"
+    on: Annotated[Literal["change", "rising", "value", "counter"], called(VALUE_TRIGGER)] = "change"
     """``change``: any change. ``rising``: it comes on. ``value``: it becomes ``equals``. ``counter``: a whole number
 
     that the machine counts up and writes last, after everything else of its result."""
@@ -130,6 +131,8 @@ class ModbusInterlock(Interlock[Annotated[tuple[AnswerWrite, ...], Field(min_len
 
 class ModbusSettings(ProtocolSettings):
     """A machine's Modbus keys."""
+
+    other_names = MACHINE_KEYS | ORDER_KEYS
 
     connect: Annotated[
         TcpConnect | RtuConnect | RtuOverTcpConnect | AsciiConnect | UdpConnect | TlsConnect,

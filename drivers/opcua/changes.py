@@ -94,7 +94,7 @@ class SubscribedSource:
     async def has_read(self, trigger: PointValue | None) -> None:
         """See Source.has_read. A flag does not tell which of its results was read, where it came on again."""
         self._edges.has_read(trigger)
-        if self._settings.on == "rising" and await self.has_another():
+        if self._settings.is_flag and await self.has_another():
             self._edges.lost()
 
     async def has_another(self) -> bool:
@@ -167,7 +167,9 @@ class PolledSource:
     async def has_read(self, trigger: PointValue | None) -> None:
         """See Source.has_read. A flag that was off by then may be on again before it is looked at."""
         self._edges.has_read(trigger)
-        if self._settings.on == "rising" and trigger is not None and trigger.value is not None and not trigger.value:
+        if trigger is None or trigger.value is None or isinstance(trigger.value, list):
+            return
+        if self._settings.is_flag and not self._settings.means_a_result(trigger.value):
             self._edges.lowered()
 
     async def has_another(self) -> bool:

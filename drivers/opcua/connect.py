@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from contracts.duration import Duration
 from drivers.base import NeededFile, Strict
+from drivers.manuals import POLICY, called
 
 _ENDPOINT = re.compile(r"opc\.tcp://[^\s/:@]+(:[0-9]{1,5})?(/\S*)?")
 
@@ -16,7 +17,10 @@ _ENDPOINT = re.compile(r"opc\.tcp://[^\s/:@]+(:[0-9]{1,5})?(/\S*)?")
 class Security(Strict):
     """A secure channel. There is no way back to an insecure one: a server that does not offer this is refused."""
 
-    policy: Literal["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"]
+    policy: Annotated[
+        Literal["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"],
+        called(POLICY),
+    ]
     """Security policy, by its name in OPC 10000-7. The server has to offer it."""
     mode: Literal["Sign", "SignAndEncrypt"] = "SignAndEncrypt"
     """``Sign``: nobody can change what is sent; ``SignAndEncrypt``: nobody can read it either."""

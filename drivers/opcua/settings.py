@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from contracts.duration import Duration
 from drivers.base import NeededFile, PointSettings, ProtocolSettings, Strict
 from drivers.handshake import FourPhase
 from drivers.interlock import Interlock, check_flag, check_names, points_of
 from drivers.kinds import UNKNOWN, Kind, Kinds
+from drivers.manuals import NODE_KEYS, NODE_TYPE, VALUE_TRIGGER, called
 from drivers.opcua.addresses import (
     BrowsePath,
     FieldPath,
@@ -40,6 +41,7 @@ NodeType = Literal[
     "bytestring",
     "localizedtext",
 ]
+Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
 _TEXTS = ("string", "datetime", "guid", "bytestring", "localizedtext")
 """Types whose values a record holds as texts."""
 
@@ -49,8 +51,11 @@ class DataTrigger(Strict):
 
     point: str
     """Name of the point that is watched. The machine sets it last."""
-    on: Literal["change", "rising"] = "change"
-    """``change``: any new value. ``rising``: from false (or 0) to true."""
+    on: Annotated[Literal["change", "rising", "value"], called(VALUE_TRIGGER)] = "change"
+    """``change``: any new value. ``rising``: from false (or 0) to true. ``value``: it becomes ``equals``."""
+    equals: Annotated[tuple[Scalar, ...], Field(min_length=1, strict=False)] | Scalar | None = None
+    """The value, or the list of values, that means a result is there; for ``value`` only. Of an enumeration its number,
+    or its name where the point says ``enumeration: name``."""
     sampling: Annotated[Duration, Field(ge=0)] = 0.05
     """How often the server looks at the point, and tells; it may round this to what it can do."""
     queue: Annotated[int, Field(ge=1, le=100_000)] = 100
@@ -71,8 +76,28 @@ class DataTrigger(Strict):
         """The point that has to be the same before and after a snapshot."""
         return self.counter or self.point
 
+    @property
+    def is_flag(self) -> bool:
+        """It tells by what it shows whether a result is there, not by being another value than before."""
+        return self.on != "change"
+
+    @property
+    def wanted(self) -> tuple[Scalar | None, ...]:
+        """The values of ``equals``."""
+        return self.equals if isinstance(self.equals, tuple) else (self.equals,)
+
+    def means_a_result(self, value: Scalar | None) -> bool:
+        """Whether a result is there while the point shows this."""
+        if self.on == "value":
+            return value is not None and value in self.wanted
+        return bool(value) if self.on == "rising" else value is not None
+
     @model_validator(mode="after")
     def _one_way(self) -> Self:
+        if self.on == "value" and self.equals is None:
+            raise ValueError("on: which value? give equals, for example equals: 3")
+        if self.on != "value" and self.equals is not None:
+            raise ValueError("equals: belongs to on: value")
         if self.deadband is not None and self.deadband_percent is not None:
             raise ValueError("deadband: give it as a value or in percent")
         given = {"sampling", "queue", "deadband", "deadband_percent"} & self.model_fields_set
@@ -107,6 +132,8 @@ class EventTrigger(Strict):
 class OpcUaPoint(PointSettings):
     """A value: a node, or a field of the event. The node's own type is what is read."""
 
+    other_names = NODE_KEYS
+
     node_id: NodeIdText | None = None
     """Where the value is: ``ns=2;s=Laser.Depth``, ``nsu=urn:maker:laser;i=7``, ``g=`` or ``b=`` (OPC 10000-6,
     5.3.1.10). ``ns`` is an index or one of the names under ``namespaces``."""
@@ -123,7 +150,7 @@ class OpcUaPoint(PointSettings):
     """Of an enumeration: its number, or the server's name for it."""
     text: Literal["utf-8", "latin-1", "cp949"] | None = None
     """Bytes (a ByteString or an array of Byte) are a text of this encoding, up to its first NUL; else hexadecimal."""
-    type: NodeType = "string"
+    type: Annotated[NodeType, called(NODE_TYPE)] = "string"
     """Type a simulator makes the node with; a real server's node has its own."""
     array: bool = False
     """The value is a list; said for the simulator."""
@@ -165,7 +192,7 @@ class Write(NodeAddress):
 
     value: Template | bool | int = "{cycle_key}"
     """What is written; ``{cycle_key}`` and ``{point}`` are filled in."""
-    type: NodeType = "uint32"
+    type: Annotated[NodeType, called(NODE_TYPE)] = "uint32"
     """Type a simulator makes the node with; written is the type the real node has."""
 
 
@@ -212,7 +239,7 @@ class AnswerNode(NodeAddress):
 
     value: Template | bool | int
     """What is written: a name such as ``{serial_number}``, a text with names, or always the same."""
-    type: NodeType = "string"
+    type: Annotated[NodeType, called(NODE_TYPE)] = "string"
     """Type a simulator makes the node with; written is the type the real node has."""
 
     @property
@@ -245,6 +272,17 @@ class OpcUaSettings(ProtocolSettings):
     acknowledge: Acknowledge | None = None
     interlock: OpcUaInterlock | None = None
     """For machines that ask before they start a unit. The request's point is watched as the trigger's is."""
+
+    def warnings(self) -> Mapping[str, str]:
+        trigger = self.trigger
+        is_polled_flag = isinstance(trigger, DataTrigger) and trigger.is_flag and trigger.poll is not None
+        if not is_polled_flag or (self.acknowledge is not None and self.acknowledge.four_phase is not None):
+            return {}
+        told = (
+            "a flag that is asked for may go off and on between two looks, and that result is never seen; leave poll "
+            "away if the server has subscriptions, or let a counter be the trigger, if the machine has one"
+        )
+        return {"trigger.poll": told}
 
     def needed_files(self) -> Mapping[str, NeededFile]:
         return self.connect.needed_files()
@@ -284,14 +322,14 @@ class OpcUaSettings(ProtocolSettings):
     @property
     def holds_results(self) -> bool:
         trigger = self.trigger
-        return isinstance(trigger, DataTrigger) and trigger.on == "rising" and self.trigger_is_ready
+        return isinstance(trigger, DataTrigger) and trigger.is_flag and self.trigger_is_ready
 
     @property
     def handshake_witness(self) -> str | None:
         """The point that has to be the same before a handshake's ack; None where no point tells results apart."""
         shaken = None if self.acknowledge is None else self.acknowledge.four_phase
         trigger = self.trigger
-        is_flag = isinstance(trigger, DataTrigger) and trigger.on == "rising" and trigger.counter is None
+        is_flag = isinstance(trigger, DataTrigger) and trigger.is_flag and trigger.counter is None
         return None if shaken is None or is_flag or self._is_ready(trigger.witness) else trigger.witness
 
     def _is_ready(self, name: str | None) -> bool:

@@ -1,8 +1,9 @@
 """An OPC-UA machine made of software: an asyncua server on a free port, with the nodes of the settings."""
 
 import asyncio
+import itertools
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from asyncua.common.methods import uamethod
 
 from contracts.measurement import Scalar
 from drivers.base import Fault, RawValue
-from drivers.opcua.settings import DataTrigger, FourPhaseNodes, OpcUaSettings
+from drivers.opcua.settings import DataTrigger, FourPhaseNodes, OpcUaPoint, OpcUaSettings
 from drivers.opcua.simulated import KINDS, Space
 from drivers.opcua.simulated_security import SimulatedIdentity
 from drivers.opcua.variants import variant_of
@@ -121,6 +122,7 @@ class OpcUaSimulator:
         """See Simulator.stop."""
         server, self._server = self._server, None
         if server is not None:
+            await _stop_clock(server)
             await server.stop()
             # asyncua keeps the session of a station whose link broke, and what runs for it, beyond its own end.
             for session in list(server.iserver._external_sessions.values()):
@@ -155,14 +157,16 @@ class OpcUaSimulator:
     def _with_flag(self, values: Mapping[str, RawValue | None]) -> Mapping[str, RawValue | None]:
         """A flag that nobody counts is raised with each result."""
         trigger = self._settings.trigger
-        if not isinstance(trigger, DataTrigger) or trigger.on != "rising" or trigger.point in values:
+        if not isinstance(trigger, DataTrigger) or not trigger.is_flag or trigger.point in values:
             return values
-        return {**values, trigger.point: True}
+        return {**values, trigger.point: True if trigger.on == "rising" else trigger.wanted[0]}
 
     async def _lower_flag(self) -> None:
+        """For as long as a station that asks needs to see that."""
         trigger = self._settings.trigger
-        if isinstance(trigger, DataTrigger) and trigger.on == "rising":
-            await self._show({trigger.point: False})
+        if isinstance(trigger, DataTrigger) and trigger.is_flag:
+            await self._show({trigger.point: _no_result(trigger, self._settings.points[trigger.point])})
+            await asyncio.sleep(2 * (trigger.poll or 0.0))
 
     def _filled(self, value: Scalar, cycle_key: Scalar | None) -> Scalar:
         if not isinstance(value, str):
@@ -300,6 +304,24 @@ class OpcUaSimulator:
         if self._space is None:
             raise RuntimeError(f"the simulator of {self._machine} is not started")
         return self._space
+
+
+async def _stop_clock(server: Server) -> None:
+    """asyncua would wait until its clock has ticked once more."""
+    clock, server.iserver.time_task = server.iserver.time_task, None
+    if clock is not None:
+        clock.cancel()
+        await asyncio.gather(clock, return_exceptions=True)
+
+
+def _no_result(trigger: DataTrigger, point: OpcUaPoint) -> Scalar:
+    """What a flag shows while there is no result."""
+    candidates: Iterable[Scalar] = itertools.count()
+    if point.type == "boolean":
+        candidates = (False, True)
+    elif point.type in ("string", "localizedtext"):
+        candidates = (f"idle{'.' * place}" for place in itertools.count())
+    return next((one for one in candidates if not trigger.means_a_result(one)), False)
 
 
 def _nothing(kind: ua.VariantType) -> Scalar:

@@ -104,8 +104,7 @@ class Edges:
             return None
         first, before = not self._heard, self._last
         self._heard, self._last = True, value
-        changed = first or value != before
-        if not changed or (self._settings.on == "rising" and (not value or (not first and bool(before)))):
+        if not self._signals(value, None if first else before):
             return None
         read_ahead, self._read_ahead = self._read_ahead, None
         if read_ahead is not None and value == read_ahead:
@@ -115,10 +114,15 @@ class Edges:
         self._gap = self._gap and first  # what was there first has no results before it: the next one has
         return MachineEvent(at, key=value, first=first, gap=gap)
 
+    def _signals(self, value: Scalar, before: Scalar | None) -> bool:
+        if self._settings.on == "rising" and before:
+            return False
+        return value != before and self._settings.means_a_result(value)
+
     def has_read(self, trigger: PointValue | None) -> None:
         """A result was read with this value of its trigger: where that is a newer one than was told, its own signal is
         still to come, and is none."""
-        if self._settings.on == "change" and trigger is not None and not isinstance(trigger.value, list):
+        if not self._settings.is_flag and trigger is not None and not isinstance(trigger.value, list):
             self._read_ahead = trigger.value if trigger.value != self._last else None
 
     def ahead(self, points: Sequence[PointValue]) -> bool:
@@ -127,7 +131,7 @@ class Edges:
         for value in (point.value for point in points):
             if value is None or isinstance(value, list):
                 continue
-            if value != before and (self._settings.on == "change" or (value and not before)):
+            if self._signals(value, before):
                 return True
             before = value
         return False
@@ -138,4 +142,4 @@ class Edges:
 
     def lowered(self) -> None:
         """The flag was seen off, by somebody else."""
-        self._last = False
+        self._last = None if self._settings.on == "value" else False

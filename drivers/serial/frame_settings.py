@@ -9,6 +9,7 @@ from contracts.duration import Duration
 from drivers.base import Strict
 from drivers.fields.layout import ByteOrder
 from drivers.fields.spelling import Mark
+from drivers.manuals import CHECKSUM, called
 
 ChecksumType = Literal[
     "xor",
@@ -66,7 +67,7 @@ class CrcParameters(Strict):
 class ChecksumSettings(Strict):
     """The checksum of a frame: which, over which bytes, where it stands and how it is written."""
 
-    type: ChecksumType | None = None
+    type: Annotated[ChecksumType, called(CHECKSUM)] | None = None
     """``xor`` is what many manuals call BCC or LRC. ``lrc`` is the two's complement of the sum (Modbus ASCII) and
 
     ``lrc16`` the same of 16 bits; ``sum8`` and ``sum16`` are plain sums. CRCs have the names of the CRC catalogue."""

@@ -10,6 +10,7 @@ from drivers.base import JOB_NAMES, NeededFile, Strict
 from drivers.fields.examples import check_examples
 from drivers.fields.settings import FieldPoint, FieldSettings
 from drivers.interlock import points_of
+from drivers.manuals import FLOW_CONTROL, LINE_KEYS, PARITY, called, line_format
 from drivers.ports import needed, unstable
 from drivers.serial.frame_settings import FrameSettings
 from drivers.serial.talk_settings import (
@@ -35,19 +36,20 @@ def _serial_server(url: str) -> str:
 class SerialConnect(Strict):
     """Where the line is: a ``port`` of this computer with its line settings, or the ``url`` of a serial server."""
 
+    other_names = LINE_KEYS
     port: Annotated[str, Field(min_length=1)] | None = None
     """Device file; the names below ``/dev/serial/by-id/`` stay the same over a restart."""
     url: Annotated[str, AfterValidator(_serial_server)] | None = None
     """``socket://host:port`` (raw TCP) or ``rfc2217://host:port`` (TCP with line settings)."""
-    baudrate: Annotated[int, Field(ge=50, le=4_000_000)] = 9600
+    baudrate: Annotated[int, Field(ge=50, le=4_000_000), line_format({})] = 9600
     """Bits per second."""
-    bytesize: Literal[5, 6, 7, 8] = 8
+    bytesize: Annotated[Literal[5, 6, 7, 8], line_format({})] = 8
     """Data bits of a character."""
-    parity: Literal["N", "E", "O", "M", "S"] = "N"
+    parity: Annotated[Literal["N", "E", "O", "M", "S"], line_format(PARITY)] = "N"
     """None, even, odd, mark or space. On a ``port`` it is checked: a frame with a byte of wrong parity is broken."""
-    stopbits: Literal[1, 2] = 1
+    stopbits: Annotated[Literal[1, 2], line_format({})] = 1
     """Stop bits of a character."""
-    flow_control: Literal["none", "xonxoff", "rtscts", "dsrdtr"] = "none"
+    flow_control: Annotated[Literal["none", "xonxoff", "rtscts", "dsrdtr"], called(FLOW_CONTROL)] = "none"
     """Who may hold back the sender: nobody, XON/XOFF characters, or a pair of lines."""
     dtr: bool | None = None
     """Level of the DTR line; by default as the system sets it. Some devices are powered or reset by it."""

@@ -8,6 +8,7 @@ from contracts.duration import Duration
 from drivers.base import Strict
 from drivers.fields.spelling import Mark, Pattern
 from drivers.interlock import Interlock, check_flag, check_names
+from drivers.manuals import TRIGGER, called
 from drivers.template import Template, names_in
 
 Control = Annotated[Mark, Field(min_length=1, max_length=1)]
@@ -111,7 +112,7 @@ class TriggerSettings(Strict):
 
     point: str
     """The point that says so."""
-    on: Literal["change", "rising"] = "change"
+    on: Annotated[Literal["change", "rising"], called(TRIGGER)] = "change"
     """Any other value than before, or false that becomes true."""
 
 

@@ -11,6 +11,9 @@ from drivers.base import MachineEvent, Reading
 from drivers.opcua.driver import OpcUaDriver
 from drivers.opcua.settings import OpcUaSettings
 from drivers.opcua.simulator import OpcUaSimulator
+from tests.support.opcua_standard import keep_standard_nodes
+
+keep_standard_nodes()
 
 PATIENCE_S = 30.0
 """A test that hangs ends; nothing is measured by it."""

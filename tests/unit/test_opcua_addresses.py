@@ -98,6 +98,8 @@ def test_what_is_no_field_is_refused(text: str) -> None:
         ({"trigger": {"point": "n", "poll": "1s", "queue": 5}}, "either poll or a subscription with queue"),
         ({"trigger": {"point": "n", "deadband": 1, "deadband_percent": 1}}, "as a value or in percent"),
         ({"trigger": {"on": "event"}}, "event_type"),
+        ({"trigger": {"point": "n", "on": "value"}}, "on: which value? give equals"),
+        ({"trigger": {"point": "n", "on": "rising", "equals": 1}}, "equals: belongs to on: value"),
         ({"acknowledge": {}}, "give exactly one of write, call, four_phase"),
         ({"acknowledge": {"write": {"value": 1}}}, "give node_id or browse_path"),
         ({"acknowledge": {"write": {"node_id": "ns=x;i=1"}}}, "acknowledge.write.node_id: x is no index"),
@@ -110,7 +112,7 @@ def test_what_is_no_field_is_refused(text: str) -> None:
             {"connect": {"url": "opc.tcp://h", "security": SECURITY, "user": {"name": "a"}}},
             "give name and password_file",
         ),
-        ({"connect": {"url": "opc.tcp://h", "security": {**SECURITY, "policy": "None"}}}, "literal_error"),
+        ({"connect": {"url": "opc.tcp://h", "security": {**SECURITY, "policy": "None"}}}, "leave security away"),
     ],
 )
 def test_what_cannot_work_is_refused(keys: dict[str, Any], says: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -340,12 +341,14 @@ async def come(driver: OpcUaDriver, signals: int) -> None:
         await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("on", ["rising", "change"])
+@pytest.mark.parametrize("on", ["rising", "value", "change"])
 async def test_results_that_a_newer_one_took_the_place_of_are_a_gap(on: str) -> None:
     """The nodes hold the newest alone: read once for each signal it would be recorded again and again."""
-    keys = changed(FOUR_PHASE, {"trigger": {"point": "ready" if on == "rising" else "n", "on": on, "sampling": "10ms"}})
+    more = {"equals": True} if on == "value" else {}
+    trigger = {"point": "n" if on == "change" else "ready", "on": on, "sampling": "10ms", **more}
+    keys = changed(FOUR_PHASE, {"trigger": trigger})
     del keys["acknowledge"]
-    pulses = [{"ready": True}, {"ready": False}] if on == "rising" else [{}]
+    pulses = [{}] if on == "change" else [{"ready": True}, {"ready": False}]
     async with simulated(keys) as (simulator, here), opened(here) as driver:
         await come(driver, 1)
         if on == "change":
@@ -376,6 +379,66 @@ async def test_results_that_a_newer_one_took_the_place_of_are_a_gap(on: str) -> 
         assert (event.gap, reading.values["n"].value) == (False, 7)
 
 
+@pytest.mark.parametrize("watched", [{"sampling": "10ms"}, {"poll": "10ms"}], ids=["subscribed", "polled"])
+@pytest.mark.parametrize(
+    ("state", "equals", "shown"),
+    [
+        ({"type": "uint16"}, [3, 4], [(3, True), (7, False), (4, True), (3, True), (3, False), (0, False)]),
+        ({"type": "string"}, "DONE", [("DONE", True), ("BUSY", False), ("DONE", True), ("", False)]),
+        ({"enumeration": "name"}, "Done", [("Done", True), ("Busy", False), ("Done", True)]),
+        ({"type": "boolean"}, False, [(False, True), (True, False), (False, True)]),
+    ],
+    ids=["numbers", "text", "enumeration", "a flag that goes off"],
+)
+async def test_a_state_is_a_signal_when_it_becomes_one_of_its_values(
+    state: dict[str, str], equals: object, shown: list[tuple[RawValue, bool]], watched: dict[str, str]
+) -> None:
+    points = {"state": {"node_id": "ns=2;s=state", **state}, "n": {"node_id": "ns=2;s=n", "type": "uint32"}}
+    trigger = {"point": "state", "on": "value", "equals": equals, **watched}
+    keys = {"connect": HERE, "trigger": trigger, "points": points}
+    async with simulated(keys) as (simulator, here):
+        await simulator.present({"state": shown[-1][0], "n": 0})
+        async with opened(here) as driver:
+            if shown[-1][1]:
+                assert (await driver.next_event()).first
+                await simulator.present({"state": shown[1][0]})
+            with suppress(TimeoutError):
+                await asyncio.wait_for(driver.next_event(), 0.1)  # that it was looked at once
+            for number, (value, is_result) in enumerate(shown, start=1):
+                await simulator.present({"state": value, "n": number})
+                waiting = asyncio.create_task(driver.next_event())
+                await asyncio.wait({waiting}, timeout=5 if is_result else 0.1)
+                assert waiting.done() is is_result, value
+                if is_result:
+                    event = waiting.result()
+                    assert (event.key, (await driver.read(event)).values["n"].value) == (value, number)
+                else:
+                    waiting.cancel()
+
+
+@pytest.mark.parametrize("watched", [{"sampling": "10ms"}, {"poll": "20ms"}], ids=["subscribed", "polled"])
+async def test_a_simulated_state_comes_and_goes_with_each_result(watched: dict[str, str]) -> None:
+    keys = changed(PLAIN, {"trigger": {"point": "state", "on": "value", "equals": ["DONE", "NG"], **watched}})
+    keys["points"] = {**PLAIN["points"], "state": {"node_id": "ns=2;s=state"}}
+    for more in ({}, {"acknowledge": {"write": {"node_id": "ns=2;s=ack"}}}):
+        async with simulated({**keys, **more}) as (simulator, here), opened(here) as driver:
+            found: list[object] = []
+
+            async def listen(driver: OpcUaDriver = driver, found: list[object] = found) -> None:
+                while len(found) < 3:
+                    event, reading = await take(driver)
+                    await driver.acknowledge(reading, reading.values["n"].value)
+                    found.append((event.key, reading.values["n"].value))
+
+            listening = asyncio.create_task(listen())
+            for number in (1, 2, 3):
+                await acknowledged(simulator, {"n": number}, number)
+                while len(found) < number:
+                    await asyncio.sleep(0.01)
+            await listening
+            assert found == [("DONE", 1), ("DONE", 2), ("DONE", 3)]
+
+
 async def test_a_loss_told_with_a_value_of_no_use_is_a_gap_before_the_next_result() -> None:
     """A queue runs over, or a message is missing, and what comes with the news has a bad status or no value."""
     useless = [
@@ -396,10 +459,11 @@ async def test_a_loss_told_with_a_value_of_no_use_is_a_gap_before_the_next_resul
             assert not (await driver.next_event()).gap, "told once"
 
 
+@pytest.mark.parametrize("on", [{"on": "rising"}, {"on": "value", "equals": True}], ids=["rising", "value"])
 @pytest.mark.parametrize("trigger", [{"sampling": "10ms"}, {"poll": "10ms"}], ids=["subscribed", "polled"])
-async def test_four_phases_are_gone_through_for_every_result(trigger: dict[str, str]) -> None:
+async def test_four_phases_are_gone_through_for_every_result(trigger: dict[str, str], on: dict[str, Any]) -> None:
     """Also where the next ready is on again before it is looked at."""
-    keys = changed(FOUR_PHASE, {"trigger": {"point": "ready", "on": "rising", **trigger}})
+    keys = changed(FOUR_PHASE, {"trigger": {"point": "ready", **on, **trigger}})
     async with simulated(keys) as (simulator, here), opened(here) as driver:
 
         async def listen() -> list[object]:

@@ -204,3 +204,21 @@ def test_a_handshake_without_a_number_is_told_to_leave_repeats_open(tmp_path: Pa
     assert "let cycle_key name the point" in told
     file.write_text(f"{station}{OPCUA}    cycle_key: n\n", encoding="utf-8")
     assert load(file).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("trigger", "warned"),
+    [
+        ("{point: ready, on: rising, poll: 100ms}", True),
+        ("{point: ready, on: value, equals: true, poll: 100ms}", True),
+        ("{point: ready, on: rising}", False),
+        ("{point: n, poll: 100ms}", False),
+    ],
+)
+def test_a_flag_that_is_asked_for_is_warned_of(trigger: str, warned: bool, tmp_path: Path) -> None:
+    file = tmp_path / "station.yaml"
+    station, _, _ = STATION.partition("machines:")
+    marker, _, _ = OPCUA.partition("    acknowledge")
+    file.write_text(station + marker.replace("{point: ready, on: rising}", trigger), encoding="utf-8")
+    told = [issue for issue in load(file).warnings if issue.path == "machines.marker.trigger.poll"]
+    assert bool(told) is warned

@@ -12,7 +12,10 @@ from drivers.opcua.driver import OpcUaDriver
 from drivers.opcua.settings import OpcUaSettings
 from drivers.opcua.simulator import OpcUaSimulator
 from tests.contract.bench import ResultBench
+from tests.support.opcua_standard import keep_standard_nodes
 from tests.support.relay import Relay
+
+keep_standard_nodes()
 
 VALUES: Mapping[str, RawValue] = {
     "serial_number": "SN-241118-001",
