@@ -20,7 +20,7 @@ from drivers.serial.frame_settings import ChecksumType
 TABLES = {
     name: value
     for name, value in vars(manuals).items()
-    if name.isupper() and isinstance(value, dict) and name[0] != "_"
+    if name.isupper() and isinstance(value, dict) and not name.startswith("_")
 }
 CHOICES: list[tuple[Any, dict[str, str]]] = [
     (Literal["N", "E", "O", "M", "S"], manuals.PARITY),
