@@ -54,6 +54,10 @@ class ShiftCalendar:
         [shift] = self.between(moment, moment + timedelta(microseconds=1))
         return shift
 
+    def last_date(self, until: datetime) -> date:
+        """The last date that has a shift before ``until``."""
+        return self.of(until - timedelta(microseconds=1)).date
+
     def day(self, day: date) -> tuple[datetime, datetime]:
         """Where a day's first shift begins and its last one ends."""
         return self._at(day, self.starts[0][1]), self._at(day + timedelta(days=1), self.starts[0][1])

@@ -14,14 +14,15 @@ from central.api.current import Service
 from central.api.rate import Rate
 from central.api.requests import Requests
 from central.api.settings import ApiSettings, load_api_settings
-from central.settings import load_settings
+from central.settings import PermitSettings, load_settings
 from central.shifts import ShiftCalendar
 from central.store import Store
+from contracts.serial_form import SerialForm
 from messaging.logs import configure_logging
 
 ROUTERS = (
-    "auth", "users", "product_models", "processes", "criteria", "stations", "exceptions", "alarms", "quarantine",
-    "reconciliation", "audit_logs",
+    "auth", "users", "product_models", "processes", "lots", "serials", "criteria", "stations", "exceptions", "alarms",
+    "quarantine", "reconciliation", "audit_logs",
 )  # fmt: skip
 """Modules of ``central.api.routers``, in the document's order."""
 _DOCS_POLICY = (
@@ -46,7 +47,13 @@ class Health(BaseModel):
     version: str
 
 
-def create_app(store: Store, settings: ApiSettings, calendar: ShiftCalendar) -> FastAPI:
+def create_app(
+    store: Store,
+    settings: ApiSettings,
+    calendar: ShiftCalendar,
+    permits: PermitSettings | None = None,
+    serial_form: SerialForm | None = None,
+) -> FastAPI:
     """The API over this store. The caller closes the store."""
     app = FastAPI(
         title=settings.name,
@@ -58,7 +65,7 @@ def create_app(store: Store, settings: ApiSettings, calendar: ShiftCalendar) -> 
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )
-    app.state.service = Service(store, settings, calendar)
+    app.state.service = Service(store, settings, calendar, permits or PermitSettings(), serial_form or SerialForm())
     app.state.login_rate = Rate(settings.logins_per_minute)
     errors.install(app)
     for name in ROUTERS:
@@ -84,7 +91,7 @@ def from_environment() -> FastAPI:
     central, settings = load_settings(), load_api_settings()
     store = Store(central.database_url, echo=central.database_echo)
     store.check_schema()
-    return create_app(store, settings, central.calendar)
+    return create_app(store, settings, central.calendar, central.permits, central.serial_form)
 
 
 def _add_pages(app: FastAPI, settings: ApiSettings) -> None:

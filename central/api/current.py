@@ -10,9 +10,11 @@ from fastapi.security import OAuth2PasswordBearer
 from central.api import tokens
 from central.api.errors import ApiError
 from central.api.settings import ApiSettings
+from central.settings import PermitSettings
 from central.shifts import ShiftCalendar
 from central.store import Author, Store, logins
 from central.store.users import Role, User
+from contracts.serial_form import SerialForm
 
 _LONGEST_AGENT = 300
 _bearer = OAuth2PasswordBearer("auth/login", auto_error=False)
@@ -25,6 +27,8 @@ class Service:
     store: Store
     settings: ApiSettings
     calendar: ShiftCalendar
+    permits: PermitSettings
+    serial_form: SerialForm
 
 
 def _service(request: Request) -> Service:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from central.store.errors import ClashError
+from central.store.refusing import NotThereError, RefusedError, RoleError
 from contracts.errors import DataError, LinkError, NeuroHubError
 
 log = structlog.get_logger()
@@ -124,6 +125,9 @@ async def _of_ours(_request: Request, error: Exception) -> JSONResponse:
     """An error of the store that no router foresaw."""
     if isinstance(error, ClashError):
         return refusal(clash(error))
+    if isinstance(error, RefusedError):
+        status = 404 if isinstance(error, NotThereError) else 403 if isinstance(error, RoleError) else 409
+        return refusal(ApiError(status, error.code, error.detail))
     if isinstance(error, DataError):
         return refusal(ApiError(400, "NOT_STORABLE", str(error)))
     log.error("request not done", error=str(error))

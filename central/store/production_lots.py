@@ -120,6 +120,14 @@ def change_lot(people: Decisions, author: str, lot_id: int, values: Mapping[str,
         move_lot(people, lot_id, values["status"], who)
 
 
+def check_counted(row: sa.RowMapping, given: Mapping[str, Any]) -> None:
+    """What is counted from facts cannot be set to another figure."""
+    for name in ("actual_quantity", "passed_quantity", "failed_quantity"):
+        if name in given and given[name] != row[name]:
+            detail = f"{name} is counted from the units: {row[name]}; it cannot be set to {given[name]}"
+            raise RefusedError("QUANTITY_COUNTED", detail)
+
+
 def close_lot(people: Decisions, author: str, lot_id: int, reason: str) -> None:
     """Close a COMPLETED LOT."""
     row = by_id(people.connection, lot_id)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from central.store import production_lots
 from central.store.decisions import Decisions
+from central.store.folding import fold_units
 from central.store.refusing import NotThereError, RefusedError, RoleError, refuse
 from central.store.tables import lots, process_data, serials
 from contracts.facts import ReworkAuthorised, SerialCreated, SerialDeleted, StatusDecided
@@ -178,19 +179,19 @@ def rework(people: Decisions, author: str, serial_id: int, return_to: str | int 
 
 @dataclass(frozen=True)
 class Reworkable:
-    """Whether a unit may be reworked, where it would return to by default, and why not."""
+    """Where a unit would return to by default, and why it may not be reworked; None: it may."""
 
-    unit: UnitState
     return_to: int
     refusal: Refusal | None
 
 
-def can_rework(unit: UnitState, lot_status: str | None, limits: RouteLimits) -> Reworkable:
-    """As things stand."""
+def can_rework(connection: sa.Connection, row: sa.RowMapping, limits: RouteLimits) -> Reworkable:
+    """Whether a unit may be reworked as things stand; ``row`` is one of ``listing``."""
+    unit = fold_units(connection, [row["serial_number"]], limits)[row["serial_number"]]
     process = rework_return(unit, limits)
-    if lot_status == LotStatus.CLOSED.value:
-        return Reworkable(unit, process, Refusal(RefusalCode.LOT_CLOSED, "the unit's LOT is closed"))
-    return Reworkable(unit, process, may_rework(unit, process, limits))
+    if row["lot_status"] == LotStatus.CLOSED.value:
+        return Reworkable(process, Refusal(RefusalCode.LOT_CLOSED, f"{row['lot_number']} is closed"))
+    return Reworkable(process, may_rework(unit, process, limits))
 
 
 def delete(people: Decisions, author: str, serial_id: int, reason: str) -> None:

@@ -56,7 +56,7 @@ class Store:
 
     def __init__(self, url: str, *, echo: bool = False, limits: RouteLimits | None = None) -> None:
         self.database = Database(url, echo=echo)
-        self._limits = limits or RouteLimits()
+        self.limits = limits or RouteLimits()
         self._months = Months(self.database)
         self._meta: dict[str, str] = {}
         self.criteria = CriteriaRevisions(self.database, lambda: self.epoch)
@@ -121,7 +121,7 @@ class Store:
         records = (record for arrival in arrivals for _, record, _ in arrival.records)
         self._months.provide(started_at(record) for record in records if isinstance(record, ProcessRecord))
         with self.database.writing() as connection:
-            return Ingestion(connection, self._limits, read_opening(connection), datetime.now(UTC)).run(arrivals)
+            return Ingestion(connection, self.limits, read_opening(connection), datetime.now(UTC)).run(arrivals)
 
     def _ingest_alone(self, arrival: Arrival) -> IngestResult:
         try:
@@ -144,7 +144,7 @@ class Store:
         """What people decide and enter in this transaction, which writes."""
         # Not by a second connection: a pool whose every connection waits for one more never moves again.
         stream_id = read_opening(connection).central_stream
-        return Decisions(connection, stream_id, self._limits, datetime.now(UTC))
+        return Decisions(connection, stream_id, self.limits, datetime.now(UTC))
 
     def provide_months(self, moments: Iterable[datetime]) -> None:
         """Make what records of these moments need, before the transaction that keeps them begins."""
@@ -155,7 +155,7 @@ class Store:
     def answer_permit(self, question: PermitRequest, *, lease_s: float | None = None) -> PermitAnswer:
         """May this unit start here? The answer is kept; where it is yes, no other station gets one for a while."""
         with self.database.writing(urgent=True) as connection:
-            return permitting.answer(connection, question, self._limits, datetime.now(UTC), lease_s)
+            return permitting.answer(connection, question, self.limits, datetime.now(UTC), lease_s)
 
     def return_permit(self, returned: PermitReturned) -> bool:
         """A permit came to nothing: another station may have the unit. False when that was so already."""
@@ -172,7 +172,7 @@ class Store:
         epoch, now = self.epoch, datetime.now(UTC)
         with self.database.reading() as connection:
             return [
-                (one, permitting.digest(connection, one, self._limits, epoch, now))
+                (one, permitting.digest(connection, one, self.limits, epoch, now))
                 for one in digests.to_publish(connection, most)
             ]
 
