@@ -156,9 +156,10 @@ def simulate(
 
     Prints one JSON line with the --set values that lead an agent to them. Then each JSON line on standard input is
     one result: {"machine": "tester", "values": {"temperature": 60.1}}; a line is answered when the station has
-    acknowledged it. The simulator counts the results itself. {"machine": "tester", "fault": "drop_link"} makes the
-    machine misbehave once; a name it does not know is answered with those it does. Ends when standard input ends or
-    on SIGTERM.
+    acknowledged it. The simulator counts the results itself. At a station with a dialogue a line is one unit, its
+    values are by step, and a simulated operator scans what the display asks for.
+    {"machine": "tester", "fault": "drop_link"} makes the machine misbehave once; a name it does not know is answered
+    with those it does. Ends when standard input ends or on SIGTERM.
 
     Example: neurohub-agent simulate config/stations/P03-A.yaml
     """
@@ -172,6 +173,33 @@ def simulate(
     except SetupError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
+
+
+@app.command()
+def cards(
+    file: StationFile,
+    overrides: Overrides = None,
+    zpl: Annotated[bool, typer.Option("--zpl", help="As labels for a Zebra-class printer, 60 x 20 mm.")] = False,
+) -> None:
+    """List the cards of a station's dialogue, for printing.
+
+    Example: neurohub-agent cards config/stations/P08-A.yaml --zpl | nc printer-1.line 9100
+    """
+    from agent.dialogue.cards import as_table, as_zpl, cards_of  # noqa: PLC0415
+    from agent.settings import load  # noqa: PLC0415
+
+    try:
+        settings = load(file, overrides or ())
+    except SetupError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    dialogues = [machine.dialogue for machine in settings.machines.values() if machine.dialogue is not None]
+    if not dialogues:
+        typer.echo(f"{file}: no machine has a dialogue, so there are no cards", err=True)
+        raise typer.Exit(1)
+    found = [card for dialogue in dialogues for card in cards_of(dialogue)]
+    lines = [as_zpl(card) for card in {card.code: card for card in found}.values()] if zpl else as_table(found)
+    typer.echo("\n".join(lines))
 
 
 @app.command()

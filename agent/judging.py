@@ -129,7 +129,7 @@ def judged(
         outcome=outcome,
         measurements=parsed.measurements,
         verdicts=judgement.verdicts,
-        defects=_defects(outcome, judgement, cycle.machine, settings),
+        defects=_defects(outcome, judgement, parsed, cycle.machine, settings),
         machine_verdict=parsed.machine_verdict,
         disagreement=judgement.disagreement,
         criteria_revision=criteria.revision,
@@ -200,10 +200,13 @@ def _outcome(parsed: Parsed, judgement: Judgement, problems: list[str]) -> Outco
     return judgement.outcome
 
 
-def _defects(outcome: Outcome, judgement: Judgement, machine: str, settings: StationSettings) -> tuple[Defect, ...]:
+def _defects(
+    outcome: Outcome, judgement: Judgement, parsed: Parsed, machine: str, settings: StationSettings
+) -> tuple[Defect, ...]:
     if outcome is not Outcome.FAIL:
         return ()
-    found = [
+    found = [Defect(code=code, measurement=name) for name, code in parsed.defects.items()]
+    found += [
         Defect(code=verdict.limit.defect, measurement=verdict.name, detail=verdict.reason)
         for verdict in judgement.verdicts
         if verdict.verdict is Verdict.FAIL and verdict.limit is not None and verdict.limit.defect is not None

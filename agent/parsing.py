@@ -7,13 +7,14 @@ a value made up.
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
 from agent.cycles import CycleKey
+from agent.dialogue.view import defect_codes
 from agent.machine_clock import cannot_be_right
 from agent.settings.machine import MachineSettings, PointEquals, SettingScalar
 from contracts.base import LotNumber, SerialNumber
@@ -37,7 +38,10 @@ _LONGEST_NUMBER = 100
 
 @dataclass(frozen=True)
 class Parsed:
-    """What one cycle said. ``problems`` make the outcome ERROR; ``aborted`` makes it ABORTED."""
+    """What one cycle said. ``problems`` make the outcome ERROR; ``aborted`` makes it ABORTED.
+
+    ``defects`` are codes that a person found, by measurement.
+    """
 
     serial_number: str | None
     lot_number: str | None
@@ -50,6 +54,7 @@ class Parsed:
     reject_label: bool
     aborted: bool
     problems: tuple[str, ...]
+    defects: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse(
@@ -92,18 +97,21 @@ def parse(
     # A machine that sends messages leaves out what does not apply; a point that is polled is always there.
     polled = reading.raw is None
     aborted = _holds("aborted", machine.aborted, values, problems, polled=polled)
+    rework = _rework(machine, values, problems, polled=polled)
+    measured = not aborted and rework is None
     return Parsed(
         serial_number=serial_number,
         lot_number=lot_number,
         product_model=_name(values, machine.unit.product_model, "product model", problems),
         operator=_text(values, machine.unit.operator),
         measurements=tuple(measurements),
-        machine_verdict=None if aborted else _machine_verdict(machine, values, problems),
+        machine_verdict=_machine_verdict(machine, values, problems) if measured else None,
         cycle_time_seconds=_cycle_time(machine, values, problems),
-        rework=_rework(machine, values, problems, polled=polled),
+        rework=rework,
         reject_label=_holds("reject label", machine.reject_label, values, problems, polled=polled),
         aborted=aborted,
         problems=tuple(problems),
+        defects={} if machine.dialogue is None else defect_codes(machine.dialogue, _plain(values)),
     )
 
 
@@ -133,6 +141,10 @@ def _usable(point: PointValue) -> PointValue:
         original=original or _printable(str(point.value)),
         problem=problem or f"{_printable(str(wrong[0]))!r} ({type(wrong[0]).__name__}) is not a usable value",
     )
+
+
+def _plain(values: Mapping[str, PointValue]) -> Mapping[str, object]:
+    return {name: point.value for name, point in values.items()}
 
 
 def _is_kept(item: object) -> bool:
@@ -177,6 +189,7 @@ def _measurements(
     found = [
         _measurement(prefix + point, point, machine, values, rules.get(prefix + point), stamps([point]))
         for point in machine.measurements
+        if point in values or point not in machine.optional
     ]
     found += [
         _table(prefix + table, columns, values, stamps(columns.values())) for table, columns in machine.tables.items()

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from agent.dialogue.operator import BADGE, Operator, UseTool
 from agent.settings import MachineSettings, StationSettings
 from contracts.errors import DataError, NeuroHubError, SetupError
 from documents.issues import did_you_mean
@@ -32,6 +33,7 @@ class SimulatedMachine:
     def __init__(self, settings: MachineSettings, simulator: Simulator) -> None:
         self._settings = settings
         self.simulator = simulator
+        self.operator: Operator | None = None
         self.waiting: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
         self._count = 0
         self._requests = itertools.count(int(time.time()) % 30_000 + 1)
@@ -53,6 +55,9 @@ class SimulatedMachine:
             answer = {"machine": self._settings.name, "id": line.get("id")}
             try:
                 values = self._known(line.get("values", {}))
+                if self.operator is not None:
+                    say({**answer, **await self._operated(self.operator, values, line)})
+                    continue
                 if self._settings.protocol_settings.asking() is not None and line.get("ask", True):
                     permit = await self._permit(values, line)
                     answer["answer"] = dict(permit)
@@ -68,6 +73,16 @@ class SimulatedMachine:
                 say({**answer, "error": text})
             else:
                 say({**answer, "done": True, "cycle_key": key})
+
+    async def _operated(self, operator: Operator, values: dict[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
+        """Somebody works at this machine, step by step."""
+        if "about" in line:
+            values = {**values, **line["about"]}
+        return await operator.work(values, only_ask=line.get("ask") == "only")
+
+    async def said(self, values: Mapping[str, Any]) -> None:
+        """Say these values at once, as a tool that is used."""
+        await self._made(dict(values), counts=True)
 
     async def _permit(self, values: dict[str, Any], line: Mapping[str, Any]) -> Mapping[str, Any]:
         """Ask about the unit of these values; a number the unit gets is put into them. Empty: nobody answered in the
@@ -88,9 +103,9 @@ class SimulatedMachine:
             values.update({name: its_number for name, value in values.items() if value == NUMBER})
         return answer or {}
 
-    async def _made(self, values: dict[str, Any]) -> int | None:
+    async def _made(self, values: dict[str, Any], *, counts: bool = False) -> int | None:
         """Make a result; its number. One that cannot be made uses no number up: ValueError, KeyError, TypeError."""
-        if self._settings.cycle_key is None or not self._settings.records:
+        if self._settings.cycle_key is None or not (self._settings.records or counts):
             await self.simulator.cycle(values, None)
             return None
         self._count += 1
@@ -109,6 +124,7 @@ class SimulatedMachine:
         if not isinstance(given, dict):
             raise DataError('values are given by name: {"values": {"temperature": 60.1}}')
         known = [*self._settings.protocol_settings.points]
+        known += [BADGE] if self.operator is not None else []
         if isinstance(self.simulator, Settable):
             known += sorted(self.simulator.settable)
         for name in given:
@@ -131,9 +147,13 @@ async def run_simulation(settings: StationSettings) -> None:
     """Start every machine, tell where they are, make results from standard input's lines until it ends."""
     folders = protocols()
     machines = {
-        name: SimulatedMachine(machine, folders[machine.protocol].simulator(name, machine.protocol_settings))
+        name: SimulatedMachine(machine, folders[machine.protocol].simulator(name, machine.wire))
         for name, machine in settings.machines.items()
     }
+    for name, simulated in machines.items():
+        dialogue = settings.machines[name].dialogue
+        if dialogue is not None:
+            simulated.operator = Operator(name, dialogue, simulated.simulator, _tools(machines))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -159,6 +179,13 @@ async def run_simulation(settings: StationSettings) -> None:
         await asyncio.gather(*running, return_exceptions=True)
         for machine in machines.values():
             await machine.simulator.stop()
+
+
+def _tools(machines: Mapping[str, SimulatedMachine]) -> UseTool:
+    async def use(machine: str, point: str, value: Any) -> None:
+        await machines[machine].said({point: value})
+
+    return use
 
 
 async def _started(name: str, simulator: Simulator) -> Mapping[str, str | int]:

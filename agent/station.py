@@ -11,14 +11,17 @@ from sdnotify import SystemdNotifier
 from agent.clock import CentralClock
 from agent.conversation import CLOCK_NOTE
 from agent.criteria import StationCriteria
+from agent.dialogue.driver import DialogueDriver
 from agent.disk import DISK_RETRY_S, within
 from agent.interlock import Interlock
 from agent.outbox import Outbox
 from agent.scans import scans_of
 from agent.settings import StationSettings
+from agent.settings.dialogues import tools_of
 from agent.supervisor import Supervisor
 from agent.uplink import Uplink
 from contracts.errors import SetupError, StoreError
+from drivers.base import Driver
 from drivers.registry import protocols
 from messaging.watchdog import feed_watchdog
 
@@ -121,18 +124,23 @@ def _supervisors(
     clock: CentralClock,
     interlock: Interlock,
 ) -> Mapping[str, Supervisor]:
-    folders = protocols()
     built: dict[str, Supervisor] = {}
     scans = scans_of(settings.machines, clock)
+    drivers = _drivers(settings, outbox)
+    tools = {
+        tool: driver
+        for name, driver in drivers.items()
+        if isinstance(driver, DialogueDriver)
+        for tool in tools_of({name: settings.machines[name]})
+    }
     # Companions first: whoever works for another has none of its own.
     for name, machine in sorted(settings.machines.items(), key=lambda item: bool(item[1].companions)):
-        driver = folders[machine.protocol].driver(name, machine.protocol_settings)
         companions = {wanted.machine: built[wanted.machine].companion for wanted in machine.companions}
         built[name] = Supervisor(
             machine,
             settings,
             criteria,
-            driver,
+            drivers[name],
             outbox,
             software,
             companions,
@@ -140,8 +148,21 @@ def _supervisors(
             clock=clock,
             scans=scans.get(name),
             interlock=interlock,
+            dialogue=tools.get(name),
         )
     return built
+
+
+def _drivers(settings: StationSettings, outbox: Outbox) -> Mapping[str, Driver]:
+    """The driver of each machine; around that of a scanner with a dialogue, the dialogue."""
+    folders = protocols()
+    found: dict[str, Driver] = {}
+    for name, machine in settings.machines.items():
+        driver = folders[machine.protocol].driver(name, machine.wire)
+        if machine.dialogue is not None:
+            driver = DialogueDriver(name, machine.dialogue, machine.serial_form, driver, outbox)
+        found[name] = driver
+    return found
 
 
 def _password(settings: StationSettings) -> str | None:

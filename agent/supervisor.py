@@ -15,6 +15,7 @@ from agent.conditions import Conditions
 from agent.counter import Counter
 from agent.criteria import StationCriteria
 from agent.cycles import Relation, Step
+from agent.dialogue.driver import DialogueDriver
 from agent.disk import PatientDisk, within
 from agent.faults import Faults
 from agent.golden import GoldenSamples
@@ -31,7 +32,7 @@ from contracts.criteria import CriteriaSet
 from contracts.errors import LinkError, SetupError
 from contracts.measurement import Scalar
 from contracts.record import Part, ProcessRecord
-from drivers.base import Acknowledging, Conditioned, Driver, MachineEvent, MachineRequest, Reading
+from drivers.base import Acknowledging, Conditioned, Driver, MachineEvent, MachineRequest, Outcomes, Reading
 from messaging.lives import live_again_and_again
 
 log = structlog.get_logger()
@@ -45,8 +46,9 @@ class Supervisor:
 
     ``companions`` are machines that work for this one's units, ``companion`` is this one's own part in another's;
     ``kept`` is called when a result is on disk. ``scans`` are what the machine's scanner has read; a machine without
-    records that has them is the scanner. ``faults`` counts mistakes of the program itself: they end a life of the
-    link, never the station. ``conditions`` are what the machine says keeps it from working.
+    records that has them is the scanner. ``dialogue`` is what waits for what this machine says. ``faults`` counts
+    mistakes of the program itself: they end a life of the link, never the station. ``conditions`` are what the machine
+    says keeps it from working.
     """
 
     def __init__(
@@ -62,7 +64,9 @@ class Supervisor:
         clock: CentralClock,
         scans: Scans | None = None,
         interlock: Interlock | None = None,
+        dialogue: DialogueDriver | None = None,
     ) -> None:
+        self._dialogue = dialogue
         self._machine = machine
         self._settings = settings
         self._criteria = criteria
@@ -129,6 +133,17 @@ class Supervisor:
             self._scans.heard(event, reading)
         await self._acknowledge(reading, key)
 
+    # -- as a tool of a dialogue -------------------------------------------------------------------------------------
+
+    async def _tool(self, dialogue: DialogueDriver, event: MachineEvent, reading: Reading) -> None:
+        """What it says is in the dialogue, on disk, before it is acknowledged."""
+        key, found = await self._counter.look(event, reading)
+        if found is None or found.relation is not Relation.REPEAT:
+            await dialogue.heard(self._machine.name, event, reading)
+            if found is not None:
+                await self._counter.keep(found.cursor)
+        await self._acknowledge(reading, key)
+
     # -- one life of the link ----------------------------------------------------------------------------------------
 
     async def _life(self) -> None:
@@ -188,6 +203,9 @@ class Supervisor:
             self._kept()
             return
         reading = await self._driver.read(event)
+        if self._dialogue is not None:
+            await self._tool(self._dialogue, event, reading)
+            return
         if not self._machine.records:
             await (self.companion.heard if self._scans is None else self._scan)(event, reading)
             return
@@ -230,9 +248,10 @@ class Supervisor:
             is_the_next = missed == 0 and not event.first
             scanned = None if self._scans is None else self._scans.before(event, is_the_next=is_the_next)
             told = Told() if self._permits is None else await self._permits.told()
-            job = self._job(reading, scanned, told) if self._companions else {}
+            job = self._job(reading, scanned, told) if self._companions else None
             answers: dict[str, tuple[MachineSettings, Reading | str]] = {}
-            for wanted in self._machine.companions:
+            for wanted in () if job is None else self._machine.companions:
+                assert job is not None
                 other = self._companions[wanted.machine]
                 answers[wanted.machine] = (other.machine, await other.answer(job, wanted.timeout))
             await self._keep_record(event, reading, found, answers, scanned, told)
@@ -283,6 +302,8 @@ class Supervisor:
             notes = {**notes, **noted}
         seq = await self._disk.keep(lambda: self._outbox.append(record, *cursors, notes=notes, can_wait=can_wait))
         self._interlock.worked(record)
+        if isinstance(self._driver, Outcomes):
+            self._driver.outcome(record.outcome.value)
         self._kept()
         self._log.info("result kept", seq=seq, **told_of(record))
 
@@ -330,14 +351,17 @@ class Supervisor:
     def _without_handshake(self) -> bool:
         return getattr(self._machine.protocol_settings, "acknowledge", None) is None
 
-    def _job(self, reading: Reading, scanned: Reading | str | None, told: Told) -> dict[str, Scalar]:
+    def _job(self, reading: Reading, scanned: Reading | str | None, told: Told) -> dict[str, Scalar] | None:
+        """What companions are to do for this unit; None where nothing is done to it: a rework, or one given up."""
         parsed = parse(self._machine, reading, scanned=scanned)
+        if parsed.rework is not None or parsed.aborted:
+            return None
         permitted = told.of(parsed.serial_number)
         # A label bears the day of the place where it is printed.
         job: dict[str, Scalar] = {"date": datetime.now(UTC).astimezone().date().isoformat()}
         given = {
             "serial_number": parsed.serial_number,
-            "lot_number": parsed.lot_number,
+            "lot_number": parsed.lot_number or permitted.get("lot_number"),
             "product_model": parsed.product_model or permitted.get("product_model") or self._settings.product_model,
             "firmware": permitted.get("firmware"),
             "firmware_checksum": permitted.get("firmware_checksum"),

@@ -19,7 +19,7 @@ async def trust_machine(settings: StationSettings, name: str, fingerprint: str |
     machine = settings.machines.get(name)
     if machine is None:
         raise SetupError(f"the station has no machine {name}; it has {', '.join(settings.machines)}")
-    driver = protocols()[machine.protocol].driver(name, machine.protocol_settings)
+    driver = protocols()[machine.protocol].driver(name, machine.wire)
     if not isinstance(driver, Trusting):
         raise SetupError(f"machine {name}: protocol {machine.protocol} knows no certificates")
     own = driver.make_own_certificate()

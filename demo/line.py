@@ -20,6 +20,9 @@ STATIONS: dict[int, tuple[str, ...]] = {
     7: ("P07-A",),
     8: ("P08-A",),
 }
+BY_HAND = (2, 5, 8)
+"""Processes whose stations have no machine: an operator with a scanner is led through each unit."""
+_BADGE = {"badge": "OP-1001"}
 _MAKES_RESULTS = {1: "marker", 2: "scanner", 3: "tester", 4: "flasher", 5: "scanner", 6: "tester", 7: "scanner"}
 CYCLE_TIMEOUT_S = 120.0
 TRAVEL_S = 1.0
@@ -78,7 +81,9 @@ class Station:
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._printed = asyncio.Event()
         self.answers: list[Answer] = []
-        self._asks = ["--set", f"machines.{machine_of(name)}.interlock.enabled=true"]
+        self._signs_in = _BADGE if int(name[1:3]) in BY_HAND else {}
+        where = "dialogue.interlock" if self._signs_in else "interlock"
+        self._asks = ["--set", f"machines.{machine_of(name)}.{where}.enabled=true"]
         self.machines = Child(
             f"{name} machines",
             ["agent", "simulate", str(self.file), *self._asks],
@@ -117,11 +122,13 @@ class Station:
     async def ask(self, **about: str) -> Answer:
         """The machine asks about a unit (``serial_number``) or a LOT (``lot_number``), and does nothing with it."""
         async with self._free, asyncio.timeout(CYCLE_TIMEOUT_S):
-            return self._answered(await (await self._say(machine_of(self.name), {}, about=about, ask="only")))
+            return self._answered(
+                await (await self._say(machine_of(self.name), self._signs_in, about=about, ask="only"))
+            )
 
     async def _cycle(self, machine: str, cycle: Cycle) -> dict[str, Any]:
         self._printed.clear()
-        result = await self._say(machine, cycle.values, ask=cycle.asks)
+        result = await self._say(machine, {**cycle.values, **self._signs_in}, ask=cycle.asks)
         while cycle.also and not result.done():
             await self._read_back(cycle, result)
         done = await result

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from drivers.interlock import AnyInterlock
 
 __all__ = [
+    "DISPLAY_NAMES",
     "JOB_NAMES",
     "Acknowledging",
     "Asking",
     "Certificate",
     "Conditioned",
+    "Displaying",
     "Driver",
     "Fault",
     "LinkError",
@@ -34,6 +36,7 @@ __all__ = [
     "MachineRequest",
     "Measuring",
     "NeededFile",
+    "Outcomes",
     "Performing",
     "Permitting",
     "PointValue",
@@ -42,6 +45,7 @@ __all__ = [
     "Settable",
     "SetupError",
     "SharedLine",
+    "Shown",
     "Simulator",
     "Trusting",
 ]
@@ -51,6 +55,20 @@ RawValue = Scalar | list[Scalar]
 JOB_NAMES = frozenset({"serial_number", "lot_number", "product_model", "date", "firmware", "firmware_checksum"})
 """What a job of ``Performing`` may hold. ``date`` is the day at the station, ``2026-11-24``; ``firmware`` and
 ``firmware_checksum`` are what the unit's permit says its product model wants."""
+
+DISPLAY_NAMES: Mapping[str, str] = {
+    "text_ko": "what has happened and what is asked for next, in Korean",
+    "text_en": "the same in English",
+    "event": "ask, refused, wait, stopped, kept or cancelled: for a sound or a colour",
+    "message": "the message's name, empty for a plain question",
+    "step": "what is asked for: badge, serial_number, or the step's name",
+    "serial_number": "the unit in hand, or the one the message is about",
+    "number": "how many results this dialogue has made",
+    "outcome": "of the record that was kept",
+    "code": "why the unit may not start: LOT_NOT_FOUND, ...",
+    "operator": "who is signed in",
+}
+"""What may stand in the text for an operator's display (docs/hand-stations.md), and what it means."""
 
 
 class Strict(BaseModel):
@@ -246,6 +264,23 @@ class Permitting(Protocol):
 
 
 @runtime_checkable
+class Displaying(Protocol):
+    """A machine with a display for its operator."""
+
+    async def display(self, values: Mapping[str, Scalar]) -> None:
+        """Show a text made of these values, those of ``DISPLAY_NAMES``. Does nothing when the settings have no
+        ``display``. Raises LinkError."""
+
+
+@runtime_checkable
+class Outcomes(Protocol):
+    """A machine whose operator is told what became of the result."""
+
+    def outcome(self, outcome: str) -> None:
+        """The record's outcome, once it is on disk and before ``acknowledge``."""
+
+
+@runtime_checkable
 class Measuring(Protocol):
     """A driver that knows how well its link does."""
 
@@ -333,6 +368,14 @@ class Asking(Protocol):
 
         ``values`` holds the request's point too. None: no answer in time; one that comes later is not taken.
         """
+
+
+@runtime_checkable
+class Shown(Protocol):
+    """A simulator of a machine with a display."""
+
+    async def shown(self, timeout_s: float) -> Mapping[str, str] | None:
+        """The next text that is shown, by the names it is made of (``DISPLAY_NAMES``). None: nothing in time."""
 
 
 class Simulator(Protocol):

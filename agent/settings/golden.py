@@ -6,28 +6,16 @@ from collections.abc import Mapping
 from datetime import time
 from hashlib import sha256
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
+from agent.shifts import ShiftStart, Zone
 from contracts.base import Name, ProcessCode, RegularExpression
 from contracts.criteria import CriteriaSet, Criterion, Outcome
 from contracts.patterns import compiled
 from drivers.base import Strict
 
-
-def _known_zone(zone: str) -> str:
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"{zone!r} is no time zone of this computer; one like Asia/Seoul is needed") from error
-    return zone
-
-
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-ShiftStart = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
-"""When a shift begins: ``08:00``."""
-Zone = Annotated[str, AfterValidator(_known_zone)]
 
 
 class Sample(Strict):

@@ -4,7 +4,9 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from agent.dialogue.view import view_of
 from agent.settings.criteria import check_criteria, check_golden, read_criteria
+from agent.settings.dialogues import bare, check_dialogue, check_tools, filled, optional_points, with_tools
 from agent.settings.kinds import check_rules, check_values
 from agent.settings.machine import MachineKeys, MachineSettings, UnitPoints
 from agent.settings.overrides import apply_overrides
@@ -65,6 +67,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StationSettings:
     companions = check_companions(document, {name: keys for name, (keys, _) in machines.items() if keys is not None})
     issues.extend(companions)
     complete = {name: machine for name, (_, machine) in machines.items() if machine is not None}
+    complete = {name: with_tools(machine, complete) for name, machine in complete.items()}
+    issues.extend(check_tools(document, {name: keys for name, (keys, _) in machines.items() if keys}, complete))
     issues.extend(check_ports(document, complete))
     issues.extend(check_jobs(document, complete))
     issues.extend(check_scanners(document, {name: keys for name, (keys, _) in machines.items() if keys}, complete))
@@ -132,8 +136,12 @@ def _machine(document: Document, name: str, issues: list[Issue]) -> _Machine:
     issues.extend(one for one in of_protocol if one.message != "missing key" or one.path not in meant)
     if keys is None or settings is None:
         return keys, None
-    issues.extend(check_points(document, path, keys, settings))
-    complete = _complete(name, keys, settings) if len(issues) == before else None
+    issues.extend(check_points(document, path, bare(keys), settings))
+    issues.extend(check_dialogue(document, path, keys, settings))
+    if keys.dialogue is not None:
+        settings = view_of(keys.dialogue, settings, {})
+        issues.extend(check_points(document, path, filled(keys), settings))
+    complete = _complete(name, filled(keys), settings) if len(issues) == before else None
     issues.extend(check_values(document, path, keys, settings))
     return keys, complete
 
@@ -214,7 +222,7 @@ def _complete(name: str, keys: MachineKeys, settings: ProtocolSettings) -> Machi
     if modulus is None and keys.cycle_key is not None:
         modulus = _COUNTER_MODULUS.get(str(getattr(points[keys.cycle_key], "type", "")))
     fields = dict(keys)
-    fields |= {"unit": unit, "counter_modulus": modulus}
+    fields |= {"unit": unit, "counter_modulus": modulus, "optional": optional_points(keys.dialogue)}
     used = {
         point for key, point in settings.referenced_points().items() if key.split(".")[0] in ("trigger", "interlock")
     }

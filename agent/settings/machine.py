@@ -14,6 +14,8 @@ from pydantic import (
     model_validator,
 )
 
+from agent.dialogue.settings import DialogueSettings
+from agent.dialogue.view import DialogueView
 from agent.settings.golden import Golden
 from contracts.base import DefectCode
 from contracts.duration import Duration
@@ -170,6 +172,7 @@ class MachineKeys(Strict):
     reconnect: Reconnect = Reconnect()
     clock_tolerance: Annotated[Duration, Field(gt=0)] = 60.0
     """How far the machine's clock may be from the station's before its times are flagged. They are kept either way."""
+    dialogue: DialogueSettings | None = None
     records: bool = True
     """Whether its results become records. ``false``: it works for another machine (``companions``, ``unit``)."""
 
@@ -179,18 +182,26 @@ class MachineSettings(MachineKeys):
 
     ``unit`` names only points that exist. ``measurements`` is never None: the points whose values become
     measurements of their own names (the columns of ``tables`` are not among them). ``counter_modulus`` is the number
-    at which the cycle key wraps to 0; None: it does not wrap, or is no counter. ``serial_form`` is the station's.
+    at which the cycle key wraps to 0; None: it does not wrap, or is no counter. ``optional`` are measurements that a
+    good result may lack. ``serial_form`` is the station's. With a ``dialogue`` the points are its answers.
     """
 
     name: MachineName
     measurements: tuple[PointName, ...]
     protocol_settings: ProtocolSettings
+    optional: frozenset[PointName] = frozenset()
     serial_form: InstanceOf[SerialForm] = SerialForm()
 
     @property
     def measurement_names(self) -> tuple[str, ...]:
         """Names of the measurements this machine makes itself: points, then tables."""
         return (*self.measurements, *self.tables)
+
+    @property
+    def wire(self) -> ProtocolSettings:
+        """The settings by which the machine itself is reached."""
+        settings = self.protocol_settings
+        return settings.scanner if isinstance(settings, DialogueView) else settings
 
     def unit_of(self, point: str) -> str | None:
         """The unit a point's value has, or None."""

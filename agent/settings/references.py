@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import TypeAdapter, ValidationError
 
+from agent.settings.dialogues import tools_of
 from agent.settings.machine import MachineKeys, MachineSettings
 from contracts.base import Name
 from documents.document import Document, MappingNode, ScalarNode
@@ -173,11 +174,14 @@ def check_companions(document: Document, machines: Mapping[str, MachineKeys]) ->
             where = ("machines", name, "companions")
             issues.append(issue_at(document.place(where), where, "only a machine that makes records has companions"))
         helping |= {machine.unit.scanner} if machine.unit.scanner is not None else set()
+    helping |= tools_of(machines)
     for name, machine in machines.items():
         if not machine.records and name not in helping:
             where = ("machines", name, "records")
-            hint = "list it as a companion of another machine, let a machine's unit name its points, or take"
-            hint += " records: false away"
+            hint = (
+                "list it as a companion of another machine, let a machine's unit or a step's from name its points, or"
+            )
+            hint += " take records: false away"
             issues.append(issue_at(document.place(where), where, "nothing would use this machine", hint=hint))
     return issues
 

@@ -48,7 +48,7 @@ class RequestEvent(FrameEvent, MachineRequest):
 
 
 class SerialDriver:
-    """Implements Driver, Acknowledging and Permitting.
+    """Implements Driver, Acknowledging, Permitting and Displaying.
 
     A result that arrived exists: it is still handed out after the link is lost, and after the driver was closed and
     opened again. Reading it needs no line.
@@ -150,6 +150,20 @@ class SerialDriver:
             text = self._dialogue.filled(interlock.answer.send, values, framed=interlock.answer.framed)
         except DataError as error:
             raise SetupError(f"machine {self._machine}, interlock.answer: {error}") from error
+        await self._send(text)
+
+    async def display(self, values: Mapping[str, Scalar]) -> None:
+        """See Displaying. A text that the encoding cannot write is logged, and not shown."""
+        display = self._settings.display
+        if display is None:
+            return
+        self._opened()
+        assert self._dialogue is not None
+        try:
+            text = self._dialogue.filled(display.send, values, framed=display.framed)
+        except DataError as error:
+            log.warning("operator not told", machine=self._machine, why=str(error))
+            return
         await self._send(text)
 
     async def close(self) -> None:

@@ -15,6 +15,7 @@ from drivers.ports import needed, unstable
 from drivers.serial.frame_settings import FrameSettings
 from drivers.serial.talk_settings import (
     AcknowledgeSettings,
+    DisplaySettings,
     Exchange,
     HandshakeSettings,
     KeepAliveSettings,
@@ -94,6 +95,8 @@ class SerialSettings(FieldSettings):
     """For machines that send and take every frame with ENQ, ACK and NAK."""
     acknowledge: AcknowledgeSettings | None = None
     """For machines that are told when their result is kept, and send it again until then."""
+    display: DisplaySettings | None = None
+    """For scanners and terminals with a display."""
     interlock: SerialInterlock | None = None
     """For machines that speak by themselves and ask before they start a unit."""
 

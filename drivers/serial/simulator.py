@@ -40,6 +40,9 @@ class SerialSimulator:
         self._values: dict[str, RawValue | None] = {}
         self._has_result = False
         self._heard = bytearray()
+        self._display = _display_pattern(settings)
+        self._on_display = b""
+        self._shown: asyncio.Queue[Mapping[str, str]] = asyncio.Queue()
         self._controls: asyncio.Queue[str] = asyncio.Queue()
         self._asked: asyncio.Queue[Exchange] = asyncio.Queue()
         self._changed = asyncio.Event()
@@ -113,6 +116,13 @@ class SerialSimulator:
         except TimeoutError:
             return None
         return {name: text.decode(self._settings.encoding) for name, text in found.groupdict().items()}
+
+    async def shown(self, timeout_s: float) -> Mapping[str, str] | None:
+        """See Shown."""
+        try:
+            return await asyncio.wait_for(self._shown.get(), timeout_s)
+        except TimeoutError:
+            return None
 
     def frames(self, values: Mapping[str, RawValue | None]) -> list[bytes]:
         """What the machine sends for these values: one frame, or those of one result in their order.
@@ -232,8 +242,19 @@ class SerialSimulator:
     def _take(self, data: bytes) -> None:
         self._heard += data
         self._changed.set()
+        self._show(data)
         for heard in self._recognizer.take(data):
             self._obey(heard)
+
+    def _show(self, data: bytes) -> None:
+        """Every text for the display in what is heard, whole ones alone."""
+        if self._display is None:
+            return
+        self._on_display += data
+        while (found := self._display.search(self._on_display)) is not None:
+            self._on_display = self._on_display[found.end() :]
+            encoding = self._settings.encoding
+            self._shown.put_nowait({name: text.decode(encoding) for name, text in found.groupdict().items()})
 
     def _obey(self, heard: Heard) -> None:
         handshake = self._settings.handshake
@@ -309,6 +330,15 @@ def answer_pattern(text: str, request: str, encoding: str) -> re.Pattern[bytes]:
             parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>.*?)")
             seen.add(name)
     return re.compile("".join(parts).encode(encoding), re.DOTALL)
+
+
+def _display_pattern(settings: SerialSettings) -> re.Pattern[bytes] | None:
+    """What a text for the display looks like on the line; its values are named groups."""
+    display = settings.display
+    if display is None:
+        return None
+    end = re.escape(settings.frame.end_bytes) if display.framed else b""
+    return re.compile(answer_pattern(display.send, "", settings.encoding).pattern + end, re.DOTALL)
 
 
 def _noise(settings: SerialSettings) -> bytes:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from contracts.duration import Duration
-from drivers.base import Strict
+from drivers.base import DISPLAY_NAMES, Strict
 from drivers.fields.spelling import Mark, Pattern
 from drivers.interlock import Interlock, check_flag, check_names
 from drivers.manuals import TRIGGER, called
@@ -123,6 +123,22 @@ class AcknowledgeSettings(Strict):
     """The text that is sent, line end included."""
     framed: bool = False
     """Whether ``send`` is the message alone: marks, length and checksum are put around it as ``frame`` says."""
+
+
+class DisplaySettings(Strict):
+    """What the operator's display is told, at a station with a ``dialogue`` (docs/hand-stations.md)."""
+
+    send: Text
+    """The text that is sent, line end included, for example ``"{text_en}\\r\\n"``; the names are filled in."""
+    framed: bool = False
+    """Whether ``send`` is the message alone: marks, length and checksum are put around it as ``frame`` says."""
+
+    @model_validator(mode="after")
+    def _known_names(self) -> Self:
+        unknown = sorted(names_in(self.send) - DISPLAY_NAMES.keys())
+        if unknown:
+            raise ValueError(f"send: a display has no {unknown[0]}; it has {', '.join(DISPLAY_NAMES)}")
+        return self
 
 
 class AnswerSettings(Strict):

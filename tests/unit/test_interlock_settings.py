@@ -63,8 +63,8 @@ def test_a_mistake_is_told_with_its_place_and_remedy(tmp_path: Path, old: str, n
 @pytest.mark.parametrize(
     ("name", "old", "new", "told"),
     [
-        ("P02-A", "PERMIT {request};", "PERMIT ;", "the last value is the flag"),
-        ("P02-A", "request: {point: ask}", "request: {point: ask, on: rising}", "there is no flag"),
+        ("P07-A", "PERMIT {request};", "PERMIT ;", "the last value is the flag"),
+        ("P07-A", "request: {point: ask}", "request: {point: ask, on: rising}", "there is no flag"),
         ("P01-A", "      lot_number: request_lot\n", "", "numbers belong to a LOT"),
         ("P06-A", 'value: "{product_model}"', 'value: "{model}"', "an answer has no model"),
     ],

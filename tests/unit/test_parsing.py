@@ -195,7 +195,7 @@ def test_a_table_of_test_points(change: dict[str, RawValue], outcome: Outcome) -
 
 
 HAND: dict[str, RawValue] = {
-    "n": 3,
+    "number": 3,
     "serial_number": SERIAL,
     "assembly_time": "58 min",
     "cable_connection": "OK",

@@ -392,8 +392,8 @@ def test_an_error_holds_every_issue_by_position(loaded: Load) -> None:
             "    cycle_key: n\n",
             "    cycle_key: n\n    records: false\n",
             "17:14 machines.tester.records: nothing would use this machine; "
-            "list it as a companion of another machine, let a machine's unit name its points, or take records: false "
-            "away",
+            "list it as a companion of another machine, let a machine's unit or a step's from name its points, or take "
+            "records: false away",
         ),
         (
             "    cycle_key: n\n",
