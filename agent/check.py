@@ -57,6 +57,8 @@ def page_of(issue: Issue, protocols: Mapping[str, str]) -> str:
     key, protocol = below.partition(".")[0], protocols.get(machine)
     if key == "interlock":
         return "docs/interlock.md#set-it-up"
+    if key == "dialogue":
+        return "docs/hand-stations.md#what-a-step-may-be"
     if key and key not in MachineKeys.model_fields and protocol in OURS:
         return f"drivers/{protocol}/README.md#keys"
     return _PAGES["machines"]

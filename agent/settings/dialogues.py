@@ -115,6 +115,14 @@ def tools_of(machines: Mapping[str, MachineKeys]) -> set[str]:
     }
 
 
+def told_from(dialogue: DialogueSettings | None, tool: str) -> set[str]:
+    """The points of this machine that steps are told from."""
+    sources = (
+        [] if dialogue is None else [step.source.partition(".") for step in dialogue.steps.values() if step.source]
+    )
+    return {point for machine, _, point in sources if machine == tool}
+
+
 def with_tools(machine: MachineSettings, machines: Mapping[str, MachineSettings]) -> MachineSettings:
     """The machine, its answers with the units that its tools' points have."""
     view = machine.protocol_settings

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from agent.settings.dialogues import told_from
 from agent.settings.machine import MachineSettings
 from agent.settings.references import measured_by
 from agent.settings.station import StationKeys
@@ -81,9 +82,14 @@ def _unused_points(
             used |= set(_words(entry.value))
     for other in machines.values():
         used |= {point for point in other.unit.scanned.values() if other.unit.scanner == machine.name}
-    for name in machine.protocol_settings.points:
+        used |= told_from(other.dialogue, machine.name)
+    for name in machine.wire.points:
         if name not in used:
-            why = "it is not among measurements" if works_for_records else "no unit key of another machine names it"
+            why = (
+                "it is not among measurements"
+                if works_for_records
+                else "no unit key or step of another machine names it"
+            )
             message = f"the point is read and used for nothing: {why}; use it or take it out"
             yield _warning(document, ("machines", machine.name, "points", name), message, key=True)
 
