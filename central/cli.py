@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from central import criteria_commands, golden_commands, quarantine_commands, service_commands, user_commands
+from central import (
+    audit_commands,
+    criteria_commands,
+    golden_commands,
+    quarantine_commands,
+    service_commands,
+    user_commands,
+)
 from central.criteria_show import verified_lines
 from central.opening import opened, store_of, told
 from central.replay import replay
@@ -35,7 +42,8 @@ app = typer.Typer(
     " SITE_TIMEZONE (Asia/Seoul), SITE_SHIFTS (D=08:00,N=20:00), DB_ECHO, PERMIT_LEASE (by default twice a process's"
     " usual time, 10m at least), SERIAL_PATTERN ({lot}-{sequence:04d}), SERIAL_FORM (a regular expression for the whole"
     " of a product's number; any), NO_READ_WORDS (what code readers say when they read nothing, with commas between;"
-    " NOREAD and its kind). For the API: SECRET_KEY (signs the tokens, needed; 32 characters or more), ALGORITHM"
+    " NOREAD and its kind), AUDIT_ANCHOR_FILE (audit-anchors.jsonl, or beside a SQLite database)."
+    " For the API: SECRET_KEY (signs the tokens, needed; 32 characters or more), ALGORITHM"
     " (HS256), ACCESS_TOKEN_EXPIRE_MINUTES (30), APP_NAME, APP_VERSION, API_V1_PREFIX (/api/v1), CORS_ORIGINS (none),"
     " CORS_ALLOW_CREDENTIALS (false), CORS_ALLOW_METHODS, CORS_ALLOW_HEADERS, REQUEST_SIZE_LIMIT (1048576 bytes),"
     " LOGINS_PER_MINUTE (60, from one address), DEBUG (false; true for development: takes any SECRET_KEY).",
@@ -48,6 +56,7 @@ app.add_typer(user_commands.app)
 app.add_typer(quarantine_commands.app)
 app.add_typer(criteria_commands.app)
 app.add_typer(golden_commands.app)
+app.add_typer(audit_commands.app)
 
 
 @app.callback()
@@ -60,7 +69,16 @@ OneStation = Annotated[str | None, typer.Option("--station", metavar="STATION", 
 
 
 @app.command()
-def migrate() -> None:
+def migrate(
+    service_role: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROLE",
+            help="PostgreSQL: the role the service connects as, where DATABASE_URL names the owner's; it gets the"
+            " rights it needs and no others (docs/audit.md).",
+        ),
+    ] = None,
+) -> None:
     """Bring the database named by DATABASE_URL to this version's tables. Safe to repeat.
 
     Example: DATABASE_URL=sqlite:////var/lib/neurohub/central/neurohub.db neurohub-central migrate
@@ -69,7 +87,7 @@ def migrate() -> None:
     with told():
         store = store_of(load_settings())
         try:
-            store.migrate()
+            store.migrate(service_role)
         finally:
             store.close()
     typer.echo("database is up to date")

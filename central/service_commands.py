@@ -9,11 +9,13 @@ import structlog
 import typer
 from sdnotify import SystemdNotifier
 
+from central.anchors import AnchorFile
 from central.api.settings import ApiSettings, load_api_settings
 from central.ingestor import Ingestor
 from central.opening import opened, store_of, told
 from central.permits import Responder
 from central.running import Together
+from central.sealer import AuditSealer
 from central.settings import CentralSettings, instance_name, load_settings
 from messaging.logs import configure_logging
 from messaging.watchdog import feed_watchdog
@@ -70,7 +72,8 @@ async def _together(services: Together) -> int:
 
 @app.command()
 def ingest(instance: Instance = None) -> None:
-    """Take in what the stations send until SIGTERM or Ctrl-C. The database must have been migrated.
+    """Take in what the stations send until SIGTERM or Ctrl-C, and seal the audit trail. The database must have been
+    migrated.
 
     Example: DATABASE_URL=postgresql://neurohub@localhost/neurohub BROKER_URL=mqtt://localhost neurohub-central ingest
     """
@@ -80,14 +83,29 @@ def ingest(instance: Instance = None) -> None:
 
 
 async def _ingest(settings: CentralSettings, instance: str | None) -> None:
-    store = store_of(settings)
+    store, trail = store_of(settings), store_of(settings)
     try:
         store.check_schema()
+        sealer = AuditSealer(trail, settings.broker, AnchorFile(settings.anchor_file))
+        sealer.prepare()
         ingestor = Ingestor(store, settings.broker, instance=instance, serial_form=settings.serial_form)
-        await _serve(ingestor)
+        sealing = asyncio.create_task(sealer.run())
+        sealing.add_done_callback(_tell_end)
+        try:
+            await _serve(ingestor)
+        finally:
+            sealing.cancel()
+            await asyncio.gather(sealing, return_exceptions=True)
         log.info("central stopped", **vars(ingestor.counters))
     finally:
         store.close()
+        trail.close()
+
+
+def _tell_end(sealing: "asyncio.Task[None]") -> None:
+    """Ingest goes on without a sealer: its rows wait, and are sealed after the next start."""
+    if not sealing.cancelled() and (error := sealing.exception()) is not None:
+        log.error("the audit trail is sealed no more until central starts again", error=repr(error))
 
 
 @app.command()

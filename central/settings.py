@@ -21,6 +21,7 @@ DEFAULT_DATABASE_URL = "sqlite:///neurohub.db"
 DEFAULT_BROKER_URL = "mqtt://127.0.0.1:1883"
 DEFAULT_TIMEZONE = "Asia/Seoul"
 DEFAULT_SHIFTS = "D=08:00,N=20:00"
+DEFAULT_ANCHOR_FILE = "audit-anchors.jsonl"
 DEFAULT_SERIAL_PATTERN = "{lot}-{sequence:04d}"
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
@@ -48,6 +49,7 @@ class CentralSettings:
     database_echo: bool = False
     permits: PermitSettings = field(default_factory=PermitSettings)
     serial_form: SerialForm = field(default_factory=SerialForm)
+    anchor_file: Path = Path(DEFAULT_ANCHOR_FILE)
 
 
 def environment() -> Mapping[str, str]:
@@ -85,6 +87,7 @@ def load_settings(given: Mapping[str, str] | None = None) -> CentralSettings:
         database_echo=flag(given, "DB_ECHO"),
         permits=PermitSettings(_lease(given), _serial_pattern(given)),
         serial_form=_serial_form(given),
+        anchor_file=_path(given, "AUDIT_ANCHOR_FILE") or _beside_the_database(given.get("DATABASE_URL")),
     )
 
 
@@ -142,6 +145,12 @@ def _serial_form(given: Mapping[str, str]) -> SerialForm:
 
 def _path(given: Mapping[str, str], name: str) -> Path | None:
     return Path(given[name]) if given.get(name) else None
+
+
+def _beside_the_database(url: str | None) -> Path:
+    """Where anchors are kept without a setting: beside a SQLite file, else in the working directory."""
+    path = (url or DEFAULT_DATABASE_URL).removeprefix("sqlite:///")
+    return Path(f"{path}.anchors.jsonl") if path != (url or DEFAULT_DATABASE_URL) else Path(DEFAULT_ANCHOR_FILE)
 
 
 def _secret(given: Mapping[str, str], name: str) -> str | None:

@@ -73,6 +73,11 @@ def criteria(process_code: str) -> str:
     return f"{ROOT}/criteria/{process_code}"
 
 
+def audit(epoch: str) -> str:
+    """Central -> whoever keeps it, retained: the newest anchor of the audit trail of the database of this epoch."""
+    return f"{ROOT}/audit/{epoch}"
+
+
 ALL_ROUTES = f"{ROOT}/route/+"
 """The filter that matches the route digest of every LOT."""
 

@@ -119,7 +119,12 @@ class Demo:
 
     async def _start_central(self, database: str) -> None:
         log = self._folder / "central.log"
-        environment = {**os.environ, "DATABASE_URL": self._database_url, "BROKER_URL": self._broker_url}
+        environment = {
+            **os.environ,
+            "DATABASE_URL": self._database_url,
+            "BROKER_URL": self._broker_url,
+            "AUDIT_ANCHOR_FILE": str(self._folder / "audit-anchors.jsonl"),
+        }
         migrating = Child("central migrate", ["central", "migrate"], log, environment=environment)
         await migrating.start()
         if await migrating.ended() != 0:

@@ -14,6 +14,7 @@ from central.store.arrivals import (
     StreamCount,
 )
 from central.store.asking import Asked, Standing
+from central.store.chain import Anchor, Seal
 from central.store.criteria import KeptRevision
 from central.store.database import Author
 from central.store.digests import Changed
@@ -26,12 +27,14 @@ from central.store.reports import Booking, UnitRow
 from central.store.rows import CENTRAL
 from central.store.seat import Seat
 from central.store.store import Store
+from central.store.trail_check import TrailCheck
 
 __all__ = [
     "CENTRAL",
     "Alarm",
     "AlarmKind",
     "AlarmRow",
+    "Anchor",
     "Arrival",
     "Asked",
     "Author",
@@ -50,6 +53,7 @@ __all__ = [
     "QuarantinedWhole",
     "Reconciliation",
     "Rejected",
+    "Seal",
     "Seat",
     "Standing",
     "StationCommit",
@@ -57,5 +61,6 @@ __all__ = [
     "Store",
     "StreamCount",
     "StreamStatus",
+    "TrailCheck",
     "UnitRow",
 ]

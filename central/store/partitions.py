@@ -27,7 +27,7 @@ def next_month(month: date) -> date:
 
 
 def create_partitions(connection: sa.Connection, table: str, months: Iterable[date]) -> None:
-    """Make the partitions of ``table`` for these months where they are missing.
+    """Make the partitions of ``table`` for these months where they are missing, by the right of the tables' owner.
 
     Takes a lock that waits for every transaction on the table, and makes later ones wait behind it: call it in a
     transaction of its own; it gives up with LinkError after two seconds. A month whose rows are already in the
@@ -36,25 +36,4 @@ def create_partitions(connection: sa.Connection, table: str, months: Iterable[da
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_PATIENCE_S}s'")
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATING)))
     for month in sorted(set(months)):
-        name = f"{table}_{month:%Y_%m}"
-        if connection.execute(sa.select(sa.func.to_regclass(name))).scalar() is not None:
-            continue
-        try:
-            with connection.begin_nested():
-                connection.exec_driver_sql(
-                    f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES"
-                    f" FROM ('{month.isoformat()} 00:00:00+00') TO ('{next_month(month).isoformat()} 00:00:00+00')"
-                )
-                if table == "audit_logs":
-                    connection.exec_driver_sql(no_truncate(name))
-        except sa.exc.IntegrityError:
-            # The default partition holds rows of this month already: they are complete and found there as well.
-            continue
-
-
-def no_truncate(table: str) -> str:
-    """The trigger that refuses TRUNCATE; a partition needs its own, since the parent's does not fire for it."""
-    return (
-        f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table}"
-        " FOR EACH STATEMENT EXECUTE FUNCTION neurohub_audit_is_append_only()"
-    )
+        connection.execute(sa.select(sa.func.neurohub_provide_month(table, month)))

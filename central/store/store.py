@@ -1,7 +1,7 @@
 """The store: what central keeps, behind one interface for SQLite and PostgreSQL."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,11 +9,23 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from central.store import asking, digests, golden, permitting, reconciling, records, reports, schema
+from central.store import (
+    asking,
+    digests,
+    golden,
+    permitting,
+    reconciling,
+    records,
+    reports,
+    rights,
+    schema,
+    trail_check,
+)
 from central.store.alarms import AlarmRow, acknowledge_alarms, list_alarms, raise_alarms
 from central.store.arrivals import Alarm, Arrival, BirthAnswer, Claim, Counts, IngestResult, Rejected, StationCommit
 from central.store.asking import Asked, Standing
 from central.store.births import keep_birth, keep_earlier
+from central.store.chain import Anchor
 from central.store.contents import contents
 from central.store.criteria import CriteriaRevisions
 from central.store.database import Author, Database
@@ -31,9 +43,11 @@ from central.store.quarantined import Quarantined, QuarantinedWhole, listed, who
 from central.store.reconciling import Period, Reconciliation
 from central.store.reports import Booking, UnitRow
 from central.store.rows import Row, started_at
+from central.store.sealing import AuditSeals
 from central.store.statements import insert_once
 from central.store.stations import StationStatus, station_statuses
 from central.store.tables import store_meta
+from central.store.trail_check import TrailCheck
 from contracts.digest import RouteDigest
 from contracts.envelope import Birth, Commit
 from contracts.errors import DataError, SetupError
@@ -60,10 +74,20 @@ class Store:
         self._months = Months(self.database)
         self._meta: dict[str, str] = {}
         self.criteria = CriteriaRevisions(self.database, lambda: self.epoch)
+        self.seals = AuditSeals(self.database, lambda: self.epoch)
 
-    def migrate(self) -> None:
-        """Bring the database to the schema of this version, from empty or from an earlier one."""
+    def migrate(self, service_role: str | None = None) -> None:
+        """Bring the database to the schema of this version, from empty or from an earlier one.
+
+        ``service_role``: the role of PostgreSQL that the service connects as, where that is not the owner. Raises
+        SetupError for one that would be the owner, and on SQLite, which has none.
+        """
+        if service_role is not None and self.database.sqlite:
+            raise SetupError("--service-role: SQLite has no roles, DATABASE_URL names SQLite")
         schema.migrate(self.database)
+        if service_role is not None:
+            with self.database.writing() as connection:
+                rights.grant_to_service(connection, service_role)
 
     def check_schema(self) -> None:
         """Raises SetupError, with the command that helps, when the schema is not the one this version needs."""
@@ -338,6 +362,14 @@ class Store:
         """The determined content: equal for two databases that hold the same facts, however they came."""
         with self.database.reading() as connection:
             return reports.canonical_rows(connection, self.central_stream)
+
+    def check_trail(self, anchors: Mapping[int, Anchor], progress: trail_check.Progress) -> TrailCheck:
+        """Verify the audit trail against its chain, and the chain against anchors of this database."""
+        epoch = self.epoch
+        with self.database.reading() as connection:
+            if not self.database.sqlite:
+                connection.execute(sa.text("SET LOCAL statement_timeout = 0"))  # years of rows take their time
+            return trail_check.check(connection, epoch, anchors, progress)
 
     def _known(self, key: str) -> str:
         if key not in self._meta:

@@ -241,6 +241,23 @@ audit_logs = sa.Table(
     sa.Index("ix_audit_logs_entity", "entity_type", "entity_id"),
 )
 
+audit_seals = sa.Table(
+    "audit_seals",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("form", sa.Integer, nullable=False),  # how rows and seals are hashed
+    sa.Column("first_id", sa.BigInteger, nullable=False),  # of audit_logs, both included; ids between may be missing
+    sa.Column("last_id", sa.BigInteger, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("total", sa.BigInteger, nullable=False),  # rows up to here, with those of every seal before
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("marks", sa.LargeBinary, nullable=False),  # each row's id and digest, shortened: they name a changed row
+    sa.Column("sealed_at", UtcDateTime, nullable=False),
+    sa.Column("previous", sa.Text, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False),
+)
+"""The chain over ``audit_logs`` (central/store/chain.py). Rows are never changed; a trigger sees to it."""
+
 facts = sa.Table(
     "facts",
     metadata,

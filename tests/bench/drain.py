@@ -215,7 +215,8 @@ class Outage:
         """Start central; seconds until it had all that waited, and when that was. The machine works meanwhile."""
         with closing(sqlite3.connect(f"file:{self._state / 'outbox.db'}?mode=ro&immutable=1", uri=True)) as outbox:
             [(stream_id,)] = outbox.execute("SELECT stream_id FROM streams").fetchall()
-        environment = {"DATABASE_URL": self._url, "BROKER_URL": self._broker.url}
+        anchors = str(self._state / "audit-anchors.jsonl")
+        environment = {"DATABASE_URL": self._url, "BROKER_URL": self._broker.url, "AUDIT_ANCHOR_FILE": anchors}
         stop = asyncio.Event()
 
         async def work() -> None:

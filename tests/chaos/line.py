@@ -254,7 +254,11 @@ class Line:
         for number in range(1, self.parts.ingestors + 1):
             name = f"ingestor-{number}"
             relay = self.from_broker[name] = await self._relay()
-            variables = {"DATABASE_URL": self.database_url, "BROKER_URL": f"mqtt://{relay.host}:{relay.port}"}
+            variables = {
+                "DATABASE_URL": self.database_url,
+                "BROKER_URL": f"mqtt://{relay.host}:{relay.port}",
+                "AUDIT_ANCHOR_FILE": str(self.folder / "audit-anchors.jsonl"),
+            }
             command = [sys.executable, "-m", "central", "ingest"]
             if self.parts.ingestors > 1:
                 command += ["--instance", name]

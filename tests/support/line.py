@@ -1,8 +1,10 @@
 """Stations and central as processes, with outboxes filled beforehand: for tests of delivery that need no machine."""
 
 import asyncio
+import os
 import sqlite3
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -19,7 +21,8 @@ PATIENCE_S = 60.0
 
 def central(database_url: str, broker_url: str, *arguments: str) -> Process:
     """``neurohub-central ingest``, not started yet."""
-    environment = {"DATABASE_URL": database_url, "BROKER_URL": broker_url}
+    anchors = "" if database_url.startswith("sqlite") else f"{tempfile.gettempdir()}/anchors-{os.getpid()}.jsonl"
+    environment = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "AUDIT_ANCHOR_FILE": anchors}
     return Process([sys.executable, "-m", "central", "ingest", *arguments], env=environment)
 
 

@@ -125,6 +125,7 @@ async def test_a_station_cannot_settle_results_in_centrals_name(plant: Plant) ->
     async with plant.client(OWN.station) as station:
         assert not await accepted(station, OWN.commits)
         assert not await accepted(station, "f2x/v1/criteria/P03_SENSOR_INSPECTION")
+        assert not await accepted(station, "f2x/v1/audit/any")
 
 
 async def test_a_station_reads_its_own_commits_and_nobody_elses(plant: Plant) -> None:

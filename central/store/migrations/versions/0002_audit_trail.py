@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from alembic import op
 
 from central.store.audit import create_trail, drop_trail
-from central.store.partitions import create_partitions, month_of, next_month, no_truncate
+from central.store.partitions import month_of, next_month
 
 revision = "0002"
 down_revision = "0001"
@@ -56,9 +56,23 @@ def upgrade() -> None:
     if connection.dialect.name == "postgresql":
         month = month_of(datetime.now(UTC))
         if month is not None:
-            create_partitions(connection, "audit_logs", [month, next_month(month)])
-        op.execute(no_truncate("audit_logs"))
-        op.execute(no_truncate("audit_logs_default"))
+            for first in (month, next_month(month)):
+                name = f"audit_logs_{first:%Y_%m}"
+                op.execute(
+                    f"CREATE TABLE {name} PARTITION OF audit_logs FOR VALUES"
+                    f" FROM ('{first.isoformat()} 00:00:00+00') TO ('{next_month(first).isoformat()} 00:00:00+00')"
+                )
+                op.execute(_no_truncate(name))
+        op.execute(_no_truncate("audit_logs"))
+        op.execute(_no_truncate("audit_logs_default"))
+
+
+def _no_truncate(table: str) -> str:
+    """The trigger that refuses TRUNCATE; a partition needs its own, since the parent's does not fire for it."""
+    return (
+        f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table}"
+        " FOR EACH STATEMENT EXECUTE FUNCTION neurohub_audit_is_append_only()"
+    )
 
 
 def downgrade() -> None:
