@@ -84,7 +84,7 @@ def verify(
             disable=not console.is_terminal,
         ) as progress:
             task = progress.add_task("rows", total=None)
-            found = store.check_trail(
+            found = store.seals.check(
                 known.by_number, lambda rows, total: progress.update(task, completed=rows, total=total)
             )
         for text in known.wrong:

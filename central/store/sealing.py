@@ -7,7 +7,7 @@ rows with these ids are there, or never will be; only then they are sealed. Rows
 SQLite has one writer at a time: what can be read is complete.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,6 +18,7 @@ from central.store.chain import Anchor, Rows, Seal, next_seal
 from central.store.database import Database
 from central.store.errors import ClashError
 from central.store.tables import audit_logs, audit_seals
+from central.store.trail_check import Progress, TrailCheck, check
 
 ROWS = 5_000
 """Of one seal, at most."""
@@ -54,6 +55,14 @@ class AuditSeals:
         with self._database.reading() as connection:
             seal = last_seal(connection)
         return None if seal is None else seal.anchor(self._epoch())
+
+    def check(self, anchors: Mapping[int, Anchor], progress: Progress) -> TrailCheck:
+        """Verify the audit trail against its chain, and the chain against anchors of this database."""
+        epoch = self._epoch()
+        with self._database.reading() as connection:
+            if not self._database.sqlite:
+                connection.execute(sa.text("SET LOCAL statement_timeout = 0"))  # years of rows take their time
+            return check(connection, epoch, anchors, progress)
 
     def open(self) -> bool:
         """True while there are ids that are in no seal yet."""

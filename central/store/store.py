@@ -1,7 +1,7 @@
 """The store: what central keeps, behind one interface for SQLite and PostgreSQL."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,13 +19,11 @@ from central.store import (
     reports,
     rights,
     schema,
-    trail_check,
 )
 from central.store.alarms import AlarmRow, acknowledge_alarms, list_alarms, raise_alarms
 from central.store.arrivals import Alarm, Arrival, BirthAnswer, Claim, Counts, IngestResult, Rejected, StationCommit
 from central.store.asking import Asked, Standing
 from central.store.births import keep_birth, keep_earlier
-from central.store.chain import Anchor
 from central.store.contents import contents
 from central.store.criteria import CriteriaRevisions
 from central.store.database import Author, Database
@@ -47,7 +45,6 @@ from central.store.sealing import AuditSeals
 from central.store.statements import insert_once
 from central.store.stations import StationStatus, station_statuses
 from central.store.tables import store_meta
-from central.store.trail_check import TrailCheck
 from contracts.digest import RouteDigest
 from contracts.envelope import Birth, Commit
 from contracts.errors import DataError, SetupError
@@ -362,14 +359,6 @@ class Store:
         """The determined content: equal for two databases that hold the same facts, however they came."""
         with self.database.reading() as connection:
             return reports.canonical_rows(connection, self.central_stream)
-
-    def check_trail(self, anchors: Mapping[int, Anchor], progress: trail_check.Progress) -> TrailCheck:
-        """Verify the audit trail against its chain, and the chain against anchors of this database."""
-        epoch = self.epoch
-        with self.database.reading() as connection:
-            if not self.database.sqlite:
-                connection.execute(sa.text("SET LOCAL statement_timeout = 0"))  # years of rows take their time
-            return trail_check.check(connection, epoch, anchors, progress)
 
     def _known(self, key: str) -> str:
         if key not in self._meta:

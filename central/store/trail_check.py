@@ -6,7 +6,6 @@ there; a hash that is kept elsewhere cannot.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from heapq import merge
 
 import sqlalchemy as sa
 
@@ -46,7 +45,6 @@ def check(
     epoch: str,
     anchors: Mapping[int, Anchor],
     progress: Progress,
-    archived: "Archived | None" = None,
 ) -> TrailCheck:
     """Verify the whole trail, in one transaction. ``anchors`` are those of this database, by the seal's number."""
     found = TrailCheck(anchors=len(anchors))
@@ -56,8 +54,7 @@ def check(
     forged = False
     for page in _readable(found, _pages(connection)):
         after = None if before is None else before.last_id
-        lines = _merged(trail_rows.lines(connection, after, page[-1].last_id), archived, after, page[-1].last_id)
-        rows = _Taken(lines)
+        rows = _Taken(trail_rows.lines(connection, after, page[-1].last_id))
         for seal in page:
             _chained(found, seal, before, epoch)
             _complete(found, seal, rows)
@@ -75,18 +72,6 @@ def check(
     after = None if before is None else before.last_id
     found.unsealed = sum(1 for _ in trail_rows.lines(connection, after))
     return found
-
-
-Archived = Callable[[int | None, int], Iterator[tuple[int, bytes]]]
-"""Rows of archived partitions, (id, line) in order of id, above the one id and up to the other."""
-
-
-def _merged(
-    lines: Iterator[tuple[int, bytes]], archived: Archived | None, after: int | None, upto: int
-) -> Iterator[tuple[int, bytes]]:
-    if archived is None:
-        return lines
-    return merge(lines, archived(after, upto))
 
 
 def _readable(found: TrailCheck, pages: Iterator[list[Seal]]) -> Iterator[list[Seal]]:

@@ -60,7 +60,7 @@ def anchor(store: Store) -> dict[int, Anchor]:
 
 
 def found(store: Store, anchors: dict[int, Anchor]) -> TrailCheck:
-    return store.check_trail(anchors, lambda *_: None)
+    return store.seals.check(anchors, lambda *_: None)
 
 
 def test_what_nobody_touched_is_as_it_was_sealed(store: Store, anchored: dict[int, Anchor]) -> None:

@@ -48,7 +48,7 @@ async def test_what_is_committed_is_sealed_and_its_anchor_gets_out_whatever_is_a
             await asyncio.gather(task, return_exceptions=True)
     known = anchors(writing, path)
     known.add([kept], "the broker's")
-    check = writing.check_trail(known.by_number, lambda *_: None)
+    check = writing.seals.check(known.by_number, lambda *_: None)
     assert (known.wrong, check.wrong, check.unsealed) == ([], 0, 0)
     assert check.anchored == check.rows
     writing.close()
