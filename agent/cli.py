@@ -203,6 +203,38 @@ def cards(
 
 
 @app.command()
+def probe(
+    file: StationFile,
+    machine: Annotated[str | None, typer.Argument(metavar="[MACHINE]", help="One machine; all by default.")] = None,
+    point: Annotated[str | None, typer.Argument(metavar="[POINT]", help="One of its points; all by default.")] = None,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long to listen to a machine that speaks by itself.")
+    ] = 10.0,
+    overrides: Overrides = None,
+) -> None:
+    """Connect to the machines as the station would, and show every point once; nothing is written to them.
+
+    Address, raw bytes, value, unit, quality, the machine's own time, and the verdict by the file's criteria. What
+    fails is told with its likely cause; where another word or byte order gives a plausible value, it is proposed.
+    Stop the station before: most machines and every serial port take one visitor. Exit code 0 when every point could
+    be read, 1 when not, 2 when the file is wrong.
+
+    Example: neurohub-agent probe /etc/neurohub/stations/P03-A.yaml tester temperature
+    """
+    from agent.probe_command import probe_machines  # noqa: PLC0415
+    from agent.settings import load  # noqa: PLC0415
+    from messaging.logs import configure_logging  # noqa: PLC0415
+
+    configure_logging()
+    try:
+        whole = probe_machines(load(file, overrides or ()), machine, point, wait)
+    except SetupError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    raise typer.Exit(0 if whole else 1)
+
+
+@app.command()
 def trust(
     file: StationFile,
     machine: Annotated[str, typer.Argument(metavar="MACHINE", help="The machine's name in the file.")],

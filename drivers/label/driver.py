@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import errno
 import termios
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from contracts.errors import DataError
@@ -22,6 +22,7 @@ from drivers.label.answers import (
 from drivers.label.connection import PrinterConnection, connected
 from drivers.label.settings import LabelSettings, StatusField, TcpConnect
 from drivers.label.zpl import filled
+from drivers.looking import Sight
 
 _STATUS_EVERY_S = 0.05
 """How often a printer at work is asked whether it is done."""
@@ -33,9 +34,8 @@ _LINK_FAULTS = (OSError, TimeoutError, DataError)
 
 
 class LabelDriver:
-    """Implements Driver, Performing and Conditioned. The printer makes no results of its own: next_event() keeps an
-
-    eye on it, and ends only with a lost link.
+    """Implements Driver, Performing, Conditioned and Looking. The printer makes no results of its own: next_event()
+    keeps an eye on it, and ends only with a lost link.
     """
 
     def __init__(self, machine: str, settings: LabelSettings) -> None:
@@ -106,6 +106,17 @@ class LabelDriver:
                     connection.send(CANCEL_ALL)
                 raise
             return await self._reading(connection, status, printed)
+
+    async def look(self, wait_s: float) -> Sequence[Sight]:  # noqa: ARG002 - a printer is asked, and nothing printed
+        """See Looking."""
+        await self.open()
+        try:
+            reading = await self.read(MachineEvent(datetime.now(UTC)))
+        finally:
+            await self.close()
+        return [
+            Sight(name, f"status {point.status}", reading.values[name]) for name, point in self._settings.points.items()
+        ]
 
     async def close(self) -> None:
         """Release the connection. See Driver.close."""

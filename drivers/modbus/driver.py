@@ -1,7 +1,7 @@
 """A machine that speaks Modbus: its trigger is polled, and each result read as one snapshot."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -9,11 +9,13 @@ import structlog
 
 from contracts.measurement import Scalar
 from drivers.base import LinkError, MachineEvent, MachineRequest, Reading
+from drivers.looking import Sight
 from drivers.modbus.acknowledging import Acknowledger
 from drivers.modbus.asking import Asking
 from drivers.modbus.blocks import Block, block_of
 from drivers.modbus.connect import RtuOverTcpConnect, SerialConnect
 from drivers.modbus.link import ModbusLink
+from drivers.modbus.looking import look
 from drivers.modbus.reader import PointReader, Raw
 from drivers.modbus.settings import ModbusSettings
 from drivers.modbus.watching import PollRate, Watch
@@ -26,7 +28,7 @@ log = structlog.get_logger()
 
 
 class ModbusDriver:
-    """Implements Driver, Acknowledging, Permitting and Measuring.
+    """Implements Driver, Acknowledging, Permitting, Measuring and Looking.
 
     A snapshot is consistent when the counter's (or trigger's) registers were the same before and after everything
     else was read; one answer that holds all points is consistent in itself. That holds for a machine that sets its
@@ -150,6 +152,10 @@ class ModbusDriver:
         if was_off and self._acknowledger.is_ready_signal(self._points[self._trigger]):
             self._watch.saw_it_off()
             self._seen = None
+
+    async def look(self, wait_s: float) -> Sequence[Sight]:  # noqa: ARG002 - what stands in registers is read at once
+        """See Looking."""
+        return await look(self._machine, self._settings)
 
     async def answer(self, values: Mapping[str, Scalar]) -> None:
         """See Permitting."""

@@ -1,6 +1,7 @@
 """A machine that speaks OPC-UA: listens to its trigger, reads one snapshot a result, and acknowledges it."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from asyncua import ua
 from contracts.errors import LinkError, SetupError
 from contracts.measurement import Scalar
 from drivers.base import Certificate, MachineEvent, MachineRequest, PointValue, Reading
+from drivers.looking import Sight
 from drivers.opcua.acknowledge import Acknowledgement, acknowledgement
 from drivers.opcua.asking import Asking, Either
 from drivers.opcua.certificates import UntrustedError, check_trusted, described, make_own, trust
@@ -23,7 +25,7 @@ from drivers.opcua.trigger import Inbox, Signal, Source
 
 
 class OpcUaDriver:
-    """Implements Driver, Acknowledging, Permitting and Trusting.
+    """Implements Driver, Acknowledging, Permitting, Trusting and Looking.
 
     A snapshot is consistent when the trigger's counter (by default the trigger itself) is the same before and after
     everything else was read. That holds for a machine that sets it last.
@@ -141,6 +143,34 @@ class OpcUaDriver:
         if self._asking is None:
             raise LinkError(f"machine {self._machine}: not connected")
         return self._asking
+
+    async def look(self, wait_s: float) -> Sequence[Sight]:
+        """See Looking. The fields of an event come with an event: that is waited for."""
+        await self._link.open()
+        try:
+            settings = self._settings
+            namespaces = Namespaces(settings.namespaces, list(self._link.namespaces))
+            points = settings.shown_points
+            addresses = {name: point.address for name, point in points.items() if point.address is not None}
+            here = await located(self._link, namespaces, addresses)
+            values = dict(await Snapshots(self._machine, self._link, points, here, None).prepare())
+        finally:
+            await self._link.close()
+        if settings.event_points:
+            values |= await self._fields_of_an_event(wait_s)
+        return [Sight(name, str(point), values[name]) for name, point in settings.points.items()]
+
+    async def _fields_of_an_event(self, wait_s: float) -> Mapping[str, PointValue]:
+        none = PointValue(None, problem=f"no event came in {wait_s:g} s")
+        try:
+            await self.open()
+            async with asyncio.timeout(wait_s):
+                reading = await self.read(await self.next_event())
+        except TimeoutError:
+            return dict.fromkeys(self._settings.event_points, none)
+        finally:
+            await self.close()
+        return reading.values
 
     async def close(self) -> None:
         """See Driver.close."""

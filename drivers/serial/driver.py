@@ -3,7 +3,7 @@
 import asyncio
 import termios
 from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,19 +12,22 @@ import structlog
 
 from contracts.errors import DataError, LinkError, SetupError
 from contracts.measurement import Scalar
-from drivers.base import Driver, MachineEvent, MachineRequest, Reading
+from drivers.base import Driver, MachineEvent, MachineRequest, PointValue, Reading
 from drivers.fields.gathering import Gathered
+from drivers.looking import Sight
 from drivers.ports import lost_error, open_error
 from drivers.serial.asking import Asking, reading_of, scalars
 from drivers.serial.dialogue import Dialogue
 from drivers.serial.framing import Frame
 from drivers.serial.hearing import Callbacks, Hearing
 from drivers.serial.line import Line
+from drivers.serial.noise import told_of_silence
 from drivers.serial.settings import SerialSettings
 
 log = structlog.get_logger()
 
 _NOTHING = Gathered((), b"")
+_UNUSABLE_KEPT = 256
 
 
 def serial_driver(machine: str, settings: SerialSettings) -> Driver:
@@ -48,7 +51,7 @@ class RequestEvent(FrameEvent, MachineRequest):
 
 
 class SerialDriver:
-    """Implements Driver, Acknowledging, Permitting and Displaying.
+    """Implements Driver, Acknowledging, Permitting, Displaying and Looking.
 
     A result that arrived exists: it is still handed out after the link is lost, and after the driver was closed and
     opened again. Reading it needs no line.
@@ -69,6 +72,8 @@ class SerialDriver:
         self._notice: str | None = None
         self._is_in_vain = False
         self._unaccepted: Reading | None = None
+        self._unusable = bytearray()
+        """The beginning of what came and was no message."""
 
     async def open(self) -> None:
         """Open the port for this driver alone. See Driver.open; SetupError also where the port may not be used."""
@@ -166,6 +171,31 @@ class SerialDriver:
             return
         await self._send(text)
 
+    async def look(self, wait_s: float) -> Sequence[Sight]:
+        """See Looking: the next message, however long its machine takes to send one, and up to ``wait_s``."""
+        self._unusable.clear()
+        await self.open()
+        try:
+            reading = await self._next_reading(wait_s)
+        finally:
+            await self.close()
+        raw = None if reading.raw is None else reading.raw.hex(" ")
+        absent = PointValue(None, problem="not in this message")
+        return [
+            Sight(name, f"{point.address} {getattr(point, point.address)}", reading.values.get(name, absent), raw)
+            for name, point in self._settings.points.items()
+        ]
+
+    async def _next_reading(self, wait_s: float) -> Reading:
+        try:
+            async with asyncio.timeout(wait_s):
+                while True:  # the first message may have begun before the port was opened
+                    event = await self.next_event()
+                    if isinstance(event, FrameEvent) and event.is_whole:
+                        return await self.read(event)
+        except TimeoutError:
+            raise LinkError(f"{self._where}: {told_of_silence(bytes(self._unusable), wait_s)}") from None
+
     async def close(self) -> None:
         """End everything that runs, and free the port. See Driver.close."""
         line, self._line = self._line, None
@@ -218,6 +248,8 @@ class SerialDriver:
     def _arrived(self, frame: Frame, at: datetime) -> None:
         assert self._dialogue is not None
         assert self._hearing is not None
+        if frame.kind not in ("message", "notice"):
+            self._unusable += frame.data[: _UNUSABLE_KEPT - len(self._unusable)]
         if frame.kind == "notice":
             self._notice = frame.data.decode("latin-1").strip() or self._notice
         elif not self._dialogue.take(frame):
@@ -296,3 +328,6 @@ class OnDemandDriver(SerialDriver):
             self._broke(error)
             raise self._lost_error(error) from error
         return reading_of(gathered, self._settings, datetime.now(UTC))
+
+    async def _next_reading(self, wait_s: float) -> Reading:  # noqa: ARG002 - its own settings say how long it may take
+        return await self.perform({})
