@@ -21,9 +21,22 @@ from contracts.serial_form import SerialForm
 from messaging.logs import configure_logging
 
 ROUTERS = (
-    "auth", "users", "product_models", "processes", "lots", "serials", "criteria", "stations", "exceptions", "alarms",
-    "quarantine", "reconciliation", "audit_logs",
-)  # fmt: skip
+    "auth",
+    "users",
+    "product_models",
+    "processes",
+    "lots",
+    "serials",
+    "criteria",
+    "stations",
+    "exceptions",
+    "holds",
+    "alarms",
+    "quarantine",
+    "reconciliation",
+    "analytics",
+    "audit_logs",
+)
 """Modules of ``central.api.routers``, in the document's order."""
 _DOCS_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' https:; style-src 'self' 'unsafe-inline' https:;"

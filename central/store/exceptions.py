@@ -19,6 +19,13 @@ def holds(connection: sa.Connection, hold_id: str | None = None, lot_number: str
     return _each(connection, "holds", None if hold_id is None else ("hold_id", hold_id), lot_number)
 
 
+def is_known(connection: sa.Connection, serial_number: str | None, lot_number: str | None) -> bool:
+    """Whether there is such a unit, or where none is named such a LOT."""
+    unit, lot = serials.c.serial_number == serial_number, lots.c.lot_number == lot_number
+    wanted = sa.select(sa.exists().where(lot if serial_number is None else unit))
+    return bool(connection.execute(wanted).scalar_one())
+
+
 def _each(
     connection: sa.Connection, column: str, wanted: tuple[str, str] | None, lot_number: str | None
 ) -> sa.Select[Any]:

@@ -22,8 +22,22 @@ def listing(*, active: bool = False, in_sequence: bool = False) -> sa.Select[Any
     return statement.where(processes.c.is_active) if active else statement
 
 
-def find(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> sa.RowMapping | None:
-    """The one process of which this is true."""
+def by_id(connection: sa.Connection, process_id: int) -> sa.RowMapping | None:
+    """The process of this id."""
+    return _find(connection, processes.c.id == process_id)
+
+
+def by_number(connection: sa.Connection, process_number: int) -> sa.RowMapping | None:
+    """The process of this number."""
+    return _find(connection, processes.c.process_number == process_number)
+
+
+def by_code(connection: sa.Connection, process_code: str) -> sa.RowMapping | None:
+    """The process of this code."""
+    return _find(connection, processes.c.process_code == process_code)
+
+
+def _find(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> sa.RowMapping | None:
     return connection.execute(sa.select(processes).where(condition)).mappings().one_or_none()
 
 

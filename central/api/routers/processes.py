@@ -13,7 +13,6 @@ from central.api.errors import ApiError, answers, not_found
 from central.api.models import Body, Out, Text, Whole
 from central.api.paging import Id, Page
 from central.store import processes
-from central.store.tables import processes as table
 from central.store.users import Role
 from contracts.base import ProcessCode
 from contracts.criteria import Criteria, unknown_unit
@@ -124,21 +123,21 @@ def list_in_sequence(service: CurrentService) -> list[ProcessOut]:
 def process_of_number(process_number: Annotated[int, Path(ge=1, le=2**31 - 1)], service: CurrentService) -> ProcessOut:
     """The one of a number."""
     with service.store.reading() as connection:
-        return _found(processes.find(connection, table.c.process_number == process_number), process_number)
+        return _found(processes.by_number(connection, process_number), process_number)
 
 
 @router.get("/code/{process_code}", dependencies=READ, responses=answers(404))
 def process_of_code(process_code: str, service: CurrentService) -> ProcessOut:
     """The one of a code."""
     with service.store.reading() as connection:
-        return _found(processes.find(connection, table.c.process_code == process_code), process_code)
+        return _found(processes.by_code(connection, process_code), process_code)
 
 
 @router.get("/{id}", dependencies=READ, responses=answers(404))
 def process(id: Id, service: CurrentService) -> ProcessOut:
     """One of them."""
     with service.store.reading() as connection:
-        return _found(processes.find(connection, table.c.id == id), id)
+        return _found(processes.by_id(connection, id), id)
 
 
 @router.put("/{id}", dependencies=WRITE, responses=answers(404, 409))
@@ -150,7 +149,7 @@ def update_process(id: Id, body: ProcessUpdate, change: Change) -> ProcessOut:
     values = body.values()
     written = values.pop("quality_criteria", None)
     with change.writing() as connection:
-        before = _found(processes.find(connection, table.c.id == id), id)
+        before = _found(processes.by_id(connection, id), id)
         code = values.get("process_code", before.process_code)
         if written == {} and before.quality_criteria:
             raise _bad(("body", "quality_criteria"), "no criteria: nothing could pass")
