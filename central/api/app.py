@@ -5,12 +5,13 @@ from importlib import import_module
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from pydantic import BaseModel
 
 from central.api import errors
 from central.api.bodies import Bodies
 from central.api.current import Service
+from central.api.metrics import CONTENT_TYPE, Metrics
 from central.api.rate import Rate
 from central.api.requests import Requests
 from central.api.settings import ApiSettings, load_api_settings
@@ -79,6 +80,7 @@ def create_app(
         separate_input_output_schemas=False,
     )
     app.state.service = Service(store, settings, calendar, permits or PermitSettings(), serial_form or SerialForm())
+    app.state.metrics = Metrics(store)
     app.state.login_rate = Rate(settings.logins_per_minute)
     errors.install(app)
     for name in ROUTERS:
@@ -94,7 +96,7 @@ def create_app(
         allow_headers=settings.cors.headers,
         expose_headers=("X-Total-Count", "X-Request-ID", "Idempotency-Replayed", "Retry-After"),
     )
-    app.add_middleware(Requests)
+    app.add_middleware(Requests, metrics=app.state.metrics)
     return app
 
 
@@ -114,6 +116,11 @@ def _add_pages(app: FastAPI, settings: ApiSettings) -> None:
     def about() -> About:
         """What this is."""
         return About(name=settings.name, version=settings.version, docs=docs)
+
+    @app.get("/metrics", tags=["service"], response_class=PlainTextResponse, responses={503: errors.ANSWERS[503]})
+    def metrics() -> Response:
+        """Figures for Prometheus. Without a login: a proxy need not pass it on."""
+        return Response(app.state.metrics.text(), media_type=CONTENT_TYPE)
 
     @app.get("/health", tags=["service"])
     def health() -> Health:

@@ -9,6 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from central.api.errors import unexpected
+from central.api.metrics import Metrics
 
 log = structlog.get_logger()
 
@@ -32,8 +33,9 @@ class Requests:
     The line holds no query and no body: they may be a password.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer it, whatever happens."""
@@ -60,12 +62,14 @@ class Requests:
                 if status == 0:
                     await unexpected()(scope, receive, sending)
             finally:
+                seconds = time.perf_counter() - began
+                self._metrics.answered(scope, status, seconds)
                 log.info(
                     "request",
                     method=scope["method"],
                     path=scope["path"][:_LONGEST_PATH],
                     status=status,
-                    duration_ms=round((time.perf_counter() - began) * 1000, 1),
+                    duration_ms=round(seconds * 1000, 1),
                     user=scope.get("neurohub.user"),
                     client=scope["client"][0] if scope.get("client") else None,
                 )

@@ -1,6 +1,8 @@
 """The API as processes: one socket, one or several workers behind it."""
 
+import os
 import socket
+import tempfile
 
 import structlog
 import uvicorn
@@ -10,6 +12,9 @@ from uvicorn.supervisors import Multiprocess
 from contracts.errors import SetupError
 
 log = structlog.get_logger()
+
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""Where workers count together: the metrics library looks for it when it is imported, which is not here."""
 
 _GRACE_S = 15
 _BACKLOG = 2048
@@ -44,5 +49,7 @@ def serve(host: str, port: int, workers: int) -> None:
         if workers == 1:
             uvicorn.Server(config).run([listening])
         else:
-            Multiprocess(config, sockets=[listening]).run()
+            with tempfile.TemporaryDirectory(prefix="neurohub-api-") as shared:
+                os.environ[SHARED_FOLDER] = shared  # the workers count together
+                Multiprocess(config, sockets=[listening]).run()
     log.info("api stopped")

@@ -119,3 +119,16 @@ def test_counters_are_reconciled_by_shift(api: Api) -> None:
     assert found["agrees"] is True
     assert found["reconciliation"]["stations"][0]["stream"]["station"] == "P03-A"
     assert api.ask(Role.MANAGER, "GET", "/reconciliation?start_date=2020-01-01&end_date=2026-11-02").status_code == 422
+
+
+def test_prometheus_is_told_of_requests_by_route_and_of_stations(api: Api) -> None:
+    api.store.register_birth(born())
+    for number in (1, 2):
+        api.ask(Role.ADMIN, "GET", f"/product-models/{number}?secret=hush")
+    text = api.client.get("/metrics").text
+
+    route = 'route="/product-models/{id}"'
+    assert f'neurohub_http_requests_total{{method="GET",{route},status="404"}} 2.0' in text
+    assert 'neurohub_station_backlog{station="P03-A"} 5.0' in text
+    assert 'neurohub_station_online{station="P03-A"} 1.0' in text
+    assert "hush" not in text

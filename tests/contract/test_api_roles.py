@@ -16,6 +16,7 @@ ANYBODY, OPERATOR, MANAGER, ADMIN = None, Role.OPERATOR, Role.MANAGER, Role.ADMI
 ROLES: dict[str, Role | None] = {
     "GET /": ANYBODY,
     "GET /health": ANYBODY,
+    "GET /metrics": ANYBODY,
     "POST /auth/login": ANYBODY,
     "POST /auth/login/json": ANYBODY,
     "GET /auth/me": OPERATOR,
