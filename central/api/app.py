@@ -28,6 +28,7 @@ ROUTERS = (
     "processes",
     "lots",
     "serials",
+    "process_data",
     "criteria",
     "stations",
     "exceptions",

@@ -126,6 +126,11 @@ def add_revision(
     return revision
 
 
+def in_force_at(connection: sa.Connection, process: str, at: datetime) -> Revision | None:
+    """The revision of a process's criteria that is in force at this moment."""
+    return in_force([one.revision for one in _kept(connection, process)], at)
+
+
 def revision_in_force(connection: sa.Connection, process: str, at: datetime) -> str | None:
     """The name of the revision of a process's criteria that is in force at this moment."""
     latest = (

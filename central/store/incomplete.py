@@ -1,12 +1,14 @@
 """Started and not finished: permits without a result (domain.md, Route)."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
-from central.store.rows import GRANTED, GRANTED_OFFLINE, PERMIT, RECORD
-from central.store.tables import facts
+from central.store.rows import GRANTED, GRANTED_OFFLINE, PERMIT, RECORD, STARTED
+from central.store.tables import facts, process_data, processes, serials
 
 
 @dataclass(frozen=True)
@@ -46,3 +48,44 @@ def incomplete(connection: sa.Connection, station: str | None) -> list[Incomplet
     if station is not None:
         found = found.where(permit.c.station == station)
     return [Incomplete(*row) for row in connection.execute(found.order_by(permit.c.completed_at, permit.c.seq))]
+
+
+def incomplete_entries(
+    connection: sa.Connection, conditions: Sequence[sa.ColumnElement[bool]], listing: sa.Select[Any]
+) -> list[Mapping[str, Any]]:
+    """Starts that people entered and permits of stations, as rows of ``listing``, the oldest first.
+
+    ``conditions`` are on ``process_data``: with any, permits are left out, since no user is known to hold one.
+    """
+    begun = listing.where(process_data.c.outcome == STARTED, *conditions)
+    found: list[Mapping[str, Any]] = [dict(row) for row in connection.execute(begun).mappings()]
+    if not conditions:
+        found += [_as_entry(connection, listing, permit) for permit in incomplete(connection, None)]
+    return sorted(found, key=lambda row: (row["started_at"], row["id"] or 0))
+
+
+def _as_entry(connection: sa.Connection, listing: sa.Select[Any], permit: Incomplete) -> Mapping[str, Any]:
+    """A permit as a row without an id."""
+    process = sa.select(processes).where(processes.c.process_number == permit.process_number)
+    unit = sa.select(serials.c.id, serials.c.lot_id).where(serials.c.serial_number == permit.serial_number)
+    of_process = connection.execute(process).mappings().one_or_none()
+    of_unit = connection.execute(unit).one_or_none()
+    names = ("process_number", "process_code", "process_name_en", "process_name_ko")
+    return {
+        **dict.fromkeys(listing.selected_columns.keys()),
+        **(
+            {} if of_process is None else {"process_id": of_process["id"], **{name: of_process[name] for name in names}}
+        ),
+        **({} if of_unit is None else {"serial_id": of_unit.id, "lot_id": of_unit.lot_id}),
+        "serial_number": permit.serial_number,
+        "data_level": "SERIAL",
+        "part": "PRODUCT",
+        "outcome": STARTED,
+        "measurements": {},
+        "defects": [],
+        "started_at": permit.started_at,
+        "created_at": permit.started_at,
+        "station": permit.station,
+        "machine": "",
+        "disagreement": False,
+    }

@@ -80,6 +80,7 @@ ROLES: dict[str, Role | None] = {
     "GET /serials/{}/trace": OPERATOR,
     "GET /process-data": OPERATOR,
     "POST /process-data": OPERATOR,
+    "GET /process-data/export.csv": OPERATOR,
     "GET /process-data/serial/{}": OPERATOR,
     "GET /process-data/lot/{}": OPERATOR,
     "GET /process-data/process/{}": OPERATOR,
