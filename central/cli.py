@@ -9,6 +9,7 @@ import typer
 from central import (
     audit_commands,
     criteria_commands,
+    exception_commands,
     golden_commands,
     quarantine_commands,
     service_commands,
@@ -54,6 +55,7 @@ app = typer.Typer(
 app.add_typer(service_commands.app)
 app.add_typer(user_commands.app)
 app.add_typer(quarantine_commands.app)
+app.add_typer(exception_commands.app)
 app.add_typer(criteria_commands.app)
 app.add_typer(golden_commands.app)
 app.add_typer(audit_commands.app)

@@ -17,6 +17,7 @@ from central.replay import Outcome
 from central.store import (
     AlarmRow,
     Asked,
+    ExceptionRow,
     GoldenRow,
     Incomplete,
     Quarantined,
@@ -118,7 +119,7 @@ def golden_table(found: Sequence[GoldenRow]) -> Table:
 
 def quarantine_table(found: Sequence[Quarantined]) -> Table:
     """What could not be taken, without its bytes."""
-    table = plain_table("id", "received", "topic", "stream", "seq", "bytes", "reason")
+    table = plain_table("id", "received", "topic", "stream", "seq", "bytes", "reason", "settled")
     _column(table, "bytes").justify = "right"
     for one in found:
         table.add_row(
@@ -129,8 +130,38 @@ def quarantine_table(found: Sequence[Quarantined]) -> Table:
             _range(one),
             str(one.size),
             Text(_in_line(one.reason, _REASON_SHOWN)),
+            "" if one.settled_as is None else Text(_in_line(f"{one.settled_as} by {one.settled_by}")),
         )
     return table
+
+
+def exceptions_table(found: Sequence[ExceptionRow]) -> Table:
+    """What contradicts other facts."""
+    table = plain_table("id", "unit", "LOT", "code", "process", "blocks", "detail", "closed")
+    for one in found:
+        table.add_row(
+            one.id[:8],
+            Text(one.unit or one.about_unit or ""),
+            Text(one.lot_number or ""),
+            one.code,
+            "" if one.process_number is None else str(one.process_number),
+            "yes" if one.open else "",
+            Text(_in_line(one.detail, _REASON_SHOWN)),
+            Text("" if one.closed_by is None else _in_line(f"{one.closed_by}: {one.closed_because}", _REASON_SHOWN)),
+        )
+    return table
+
+
+def exception_lines(one: ExceptionRow) -> list[str]:
+    """One of them."""
+    stream = "made by no single fact" if one.about is None else f"made by stream {one.about[0]}, seq {one.about[1]}"
+    return [
+        f"id {one.id}, {one.code}" + (", stands between the unit and PASSED" if one.open else ""),
+        f"unit {one.unit or one.about_unit or 'none'}, LOT {one.lot_number or 'not known'}",
+        f"process {one.process_number or 'none'}, {stream}",
+        _in_line(one.detail),
+        "not closed" if one.closed_by is None else f"closed by {_in_line(f'{one.closed_by}: {one.closed_because}')}",
+    ]
 
 
 def quarantined_lines(found: QuarantinedWhole) -> list[str]:
@@ -142,6 +173,7 @@ def quarantined_lines(found: QuarantinedWhole) -> list[str]:
         f"topic {_in_line(found.topic)}",
         f"stream {found.stream_id or 'not told'}, seq {_range(found) or 'not told'}",
         f"reason {_in_line(found.reason)}",
+        *([] if found.settled_as is None else [_settled(found)]),
         f"{found.size} bytes" + ("" if text is not None else ", as hexadecimal digits, for they are no text"),
     ]
     lines += text.splitlines() if text is not None else _hex_lines(shown)
@@ -240,6 +272,11 @@ def outcome_lines(station: str, outcome: Outcome) -> list[str]:
     elif outcome.open:
         lines.append(f"{station} went offline; it sends {count(outcome.open)} more when it is back")
     return lines
+
+
+def _settled(found: Quarantined) -> str:
+    words = f"{found.settled_by}: {found.settled_because}"
+    return f"{found.settled_as} on {moment(found.settled_at)} by {_in_line(words)}"
 
 
 def _state(stream: StreamStatus) -> Text:

@@ -192,6 +192,25 @@ class HoldReleased(Decision):
     lot_number: LotNumber | None = None
 
 
+class ExceptionClosed(Decision):
+    """A person has looked into an exception of a unit or a LOT. It stays, with these words, and moves nothing.
+
+    ``exception_id`` is ``route_model.exception_id``: the same exception is closed, whenever the facts make it; another
+    one is open.
+    """
+
+    kind: Literal["exception_closed"] = "exception_closed"
+    exception_id: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    serial_number: SerialNumber | None = None
+    lot_number: LotNumber | None = None
+
+    @model_validator(mode="after")
+    def _is_of_something(self) -> Self:
+        if (self.serial_number is None) == (self.lot_number is None):
+            raise ValueError("an exception is of a unit or of a LOT")
+        return self
+
+
 AnyDecision = Annotated[
     LotCreated
     | LotChanged
@@ -209,7 +228,8 @@ AnyDecision = Annotated[
     | OrderOverridden
     | UnitScrapped
     | HoldPlaced
-    | HoldReleased,
+    | HoldReleased
+    | ExceptionClosed,
     Field(discriminator="kind"),
 ]
 

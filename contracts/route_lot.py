@@ -28,6 +28,7 @@ from contracts.route_model import (
     UnitRecord,
     UnitState,
     UnitStatus,
+    closed,
 )
 from contracts.route_order import decisions_in_order, once, permits_in_order
 
@@ -111,7 +112,7 @@ def fold_lot(
         closed_at=said.closed_at,
         deleted_at=deleted_at,
         holds=tuple(holds[hold_id] for hold_id in sorted(holds)),
-        exceptions=tuple(sorted(exceptions, key=RouteException.sort_key)),
+        exceptions=closed(lot_number, sorted(exceptions, key=RouteException.sort_key), decided),
     )
 
 

@@ -1,13 +1,15 @@
 """What the route fold takes and what it gives: thin facts in, the derived state of a unit and of a LOT out."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
+from hashlib import sha256
 
 from contracts.criteria import Outcome
-from contracts.facts import AnyDecision
+from contracts.facts import AnyDecision, ExceptionClosed
 from contracts.processes import PROCESSES, Process
 from contracts.record import DataLevel
 
@@ -195,7 +197,8 @@ class ExceptionCode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteException:
-    """One derived exception. ``open``: it stands between the unit and PASSED."""
+    """One derived exception. ``open``: it stands between the unit and PASSED. ``closed_by``: a person has looked into
+    it, and ``closed_because`` is what came of it; that moves nothing."""
 
     code: ExceptionCode
     detail: str
@@ -203,10 +206,45 @@ class RouteException:
     about: FactKey | None = None
     serial_number: str | None = None
     open: bool = False
+    closed_by: str | None = None
+    closed_because: str | None = None
 
     def sort_key(self) -> tuple[str, int, FactKey, str, str]:
         """The one order exceptions are listed in."""
         return self.code, self.process_number or 0, self.about or ("", 0), self.serial_number or "", self.detail
+
+
+def exception_id(
+    number: str,
+    code: str,
+    process_number: int | None,
+    about: Sequence[str | int] | None,
+    serial_number: str | None,
+    detail: str,
+) -> str:
+    """What makes it the same exception of this unit or LOT, however often it is derived: 16 hexadecimal digits.
+
+    One that no single fact makes (a LOT closed incomplete) is another one when its words are others.
+    """
+    parts = [number, code, process_number, list(about) if about else detail, serial_number]
+    return sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def closed(
+    number: str, exceptions: Iterable[RouteException], decisions: Iterable[UnitDecision]
+) -> tuple[RouteException, ...]:
+    """The exceptions of this unit or LOT, those that people closed with their words; the first word counts."""
+    words: dict[str, ExceptionClosed] = {}
+    for fact in decisions:
+        if isinstance(fact.decision, ExceptionClosed):
+            words.setdefault(fact.decision.exception_id, fact.decision)
+    if not words:
+        return tuple(exceptions)
+    found = []
+    for one in exceptions:
+        word = words.get(exception_id(number, one.code, one.process_number, one.about, one.serial_number, one.detail))
+        found.append(one if word is None else replace(one, closed_by=word.author, closed_because=word.reason))
+    return tuple(found)
 
 
 def hold_name(code: ExceptionCode, about: FactKey) -> str:

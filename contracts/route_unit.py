@@ -20,8 +20,9 @@ from contracts.route_model import (
     UnitRecord,
     UnitState,
     UnitStatus,
+    closed,
 )
-from contracts.route_order import foremost, in_order
+from contracts.route_order import decisions_in_order, foremost, in_order
 
 
 def fold_unit(
@@ -100,7 +101,11 @@ def fold_unit(
         sequence_in_lot=sequence,
         product_model=_product_model(unit, seen),
         deleted_at=deleted_at,
-        exceptions=_bounded(sorted(unit.exceptions, key=RouteException.sort_key)),
+        exceptions=closed(
+            serial_number,
+            _bounded(sorted(unit.exceptions, key=RouteException.sort_key)),
+            decisions_in_order(decided),
+        ),
     )
 
 

@@ -18,6 +18,7 @@ from central.store.chain import Anchor, Seal
 from central.store.criteria import KeptRevision
 from central.store.database import Author
 from central.store.digests import Changed
+from central.store.exceptions import ExceptionRow
 from central.store.golden import GoldenRow
 from central.store.incomplete import Incomplete
 from central.store.listing import StreamStatus
@@ -43,6 +44,7 @@ __all__ = [
     "Changed",
     "Claim",
     "Counts",
+    "ExceptionRow",
     "GoldenRow",
     "Incomplete",
     "IngestResult",

@@ -1,12 +1,53 @@
 """What is wrong only beside other facts, and what is on hold, by unit and LOT: read from the folded rows."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from central.store.tables import lots, serials
+from contracts.route_model import exception_id
 
 UNIT, LOT = "UNIT", "LOT"
+
+
+@dataclass(frozen=True)
+class ExceptionRow:
+    """An exception as it stands. ``unit`` is whose it is; a LOT's may name one of its units in ``about_unit``."""
+
+    id: str
+    unit: str | None
+    lot_number: str | None
+    code: str
+    detail: str
+    process_number: int | None
+    about: tuple[str, int] | None
+    about_unit: str | None
+    open: bool
+    closed_by: str | None
+    closed_because: str | None
+
+
+def rows(connection: sa.Connection, code: str | None = None, lot_number: str | None = None) -> Iterator[ExceptionRow]:
+    """Every exception, those that were closed too."""
+    for row in connection.execute(exceptions(connection, code, lot_number)).mappings():
+        one, unit = row["one"], row["serial_number"]
+        about = one.get("about")
+        named = one.get("code"), one.get("process_number"), about, one.get("serial_number"), one.get("detail", "")
+        yield ExceptionRow(
+            id=exception_id(unit or row["lot_number"], *named),
+            unit=unit,
+            lot_number=row["lot_number"],
+            code=one["code"],
+            detail=one.get("detail", ""),
+            process_number=one.get("process_number"),
+            about=None if about is None else (about[0], about[1]),
+            about_unit=one.get("serial_number"),
+            open=one.get("open", False),
+            closed_by=one.get("closed_by"),
+            closed_because=one.get("closed_because"),
+        )
 
 
 def exceptions(connection: sa.Connection, code: str | None = None, lot_number: str | None = None) -> sa.Select[Any]:

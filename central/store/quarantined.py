@@ -14,6 +14,9 @@ from central.store.tables import quarantine
 from contracts.errors import DataError
 from contracts.topics import StationTopics, parse
 
+RETRIED, DISCARDED = "RETRIED", "DISCARDED"
+"""What a person can do about a thing in quarantine; it stays there, whole."""
+
 OTHER_CONTENT = "other content under the same stream and seq"
 
 
@@ -47,6 +50,10 @@ class Quarantined:
     first_seq: int | None
     last_seq: int | None
     reason: str
+    settled_as: str | None
+    settled_by: str | None
+    settled_because: str | None
+    settled_at: datetime | None
     size: int
 
 
@@ -57,12 +64,15 @@ class QuarantinedWhole(Quarantined):
     payload: bytes
 
 
-def listed(connection: sa.Connection, station: str | None, limit: int, skip: int = 0) -> tuple[list[Quarantined], int]:
-    """The newest ``limit`` of them after ``skip``, of every station or of one; and how many there are."""
-    mine: sa.ColumnElement[bool] = sa.true()
+def listed(
+    connection: sa.Connection, station: str | None, limit: int, skip: int = 0, *, settled: bool = False
+) -> tuple[list[Quarantined], int]:
+    """The newest ``limit`` of them after ``skip``, of every station or of one; and how many there are. Those that
+    people have settled only where they are asked for."""
+    mine: sa.ColumnElement[bool] = sa.true() if settled else quarantine.c.settled_as.is_(None)
     if station is not None:
         beneath = StationTopics("%", "%", re.sub(r"([\\%_])", r"\\\1", station)).records
-        mine = quarantine.c.topic.like(beneath.removesuffix("records") + "%", escape="\\")
+        mine &= quarantine.c.topic.like(beneath.removesuffix("records") + "%", escape="\\")
     total = connection.execute(sa.select(sa.func.count()).select_from(quarantine).where(mine)).scalar_one()
     newest = sa.select(*_TOLD).where(mine).order_by(quarantine.c.id.desc()).offset(skip).limit(limit)
     return [Quarantined(**_told(row)) for row in connection.execute(newest).mappings()], total
@@ -79,8 +89,32 @@ def whole(connection: sa.Connection, entry: int) -> QuarantinedWhole:
     return QuarantinedWhole(**_told(row), payload=row["payload"])
 
 
+def settle(connection: sa.Connection, entry: int, done: str, author: str, reason: str, now: datetime) -> None:
+    """Say what a person did about one of them. Raises DataError where that was said before."""
+    open_one = (quarantine.c.id == entry) & quarantine.c.settled_as.is_(None)
+    values = {"settled_as": done, "settled_by": author, "settled_because": reason, "settled_at": now}
+    if not connection.execute(sa.update(quarantine).where(open_one).values(**values)).rowcount:
+        before = whole(connection, entry)
+        raise DataError(f"quarantine {entry} was {before.settled_as} by {before.settled_by}: {before.settled_because}")
+
+
 _TOLD = (
-    *(quarantine.c[name] for name in ("id", "received_at", "topic", "stream_id", "first_seq", "last_seq", "reason")),
+    *(
+        quarantine.c[name]
+        for name in (
+            "id",
+            "received_at",
+            "topic",
+            "stream_id",
+            "first_seq",
+            "last_seq",
+            "reason",
+            "settled_as",
+            "settled_by",
+            "settled_because",
+            "settled_at",
+        )
+    ),
     sa.func.length(quarantine.c.payload).label("size"),
 )
 

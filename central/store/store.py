@@ -37,7 +37,7 @@ from central.store.ledger import Place, claim_streams, find, keep, may_own, read
 from central.store.listing import StreamStatus, stream_statuses
 from central.store.months import Months
 from central.store.numbering import SerialForm, reserve
-from central.store.quarantined import Quarantined, QuarantinedWhole, listed, whole
+from central.store.quarantined import Quarantined, QuarantinedWhole, listed, settle, whole
 from central.store.reconciling import Period, Reconciliation
 from central.store.reports import Booking, UnitRow
 from central.store.rows import Row, started_at
@@ -306,11 +306,19 @@ class Store:
         with self.database.writing() as connection:
             return acknowledge_alarms(connection, ids, datetime.now(UTC))
 
-    def quarantined(self, station: str | None = None, limit: int = 100, skip: int = 0) -> tuple[list[Quarantined], int]:
+    def quarantined(
+        self, station: str | None = None, limit: int = 100, skip: int = 0, *, settled: bool = False
+    ) -> tuple[list[Quarantined], int]:
         """What is in quarantine, the newest first, ``limit`` of them after ``skip``; and how many there are. Of one
-        station: by its topics."""
+        station: by its topics. ``settled``: with those that people have settled."""
         with self.database.reading() as connection:
-            return listed(connection, station, limit, skip)
+            return listed(connection, station, limit, skip, settled=settled)
+
+    def settle_quarantined(self, entry: int, done: str, author: str, reason: str) -> None:
+        """A person retried or discarded it; it stays, whole. Raises DataError where that was said before."""
+        self._months.provide(())
+        with self.database.writing(Author(name=author)) as connection:
+            settle(connection, entry, done, author, reason, datetime.now(UTC))
 
     def quarantined_whole(self, entry: int) -> QuarantinedWhole:
         """One of them with its bytes. Raises DataError where there is none of this id."""

@@ -403,6 +403,10 @@ quarantine = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("payload", sa.LargeBinary, nullable=False),
     sa.Column("received_at", UtcDateTime, nullable=False),
+    sa.Column("settled_as", sa.Text),  # what a person did about it: RETRIED or DISCARDED; none: nothing yet
+    sa.Column("settled_by", sa.Text),
+    sa.Column("settled_because", sa.Text),
+    sa.Column("settled_at", UtcDateTime),
     sa.Index("ix_quarantine_stream_id_first_seq", "stream_id", "first_seq"),
 )
 

@@ -18,6 +18,7 @@ from contracts.envelope import Birth
 from contracts.errors import SetupError
 from contracts.facts import (
     AnyDecision,
+    ExceptionClosed,
     HoldPlaced,
     HoldReleased,
     LotChanged,
@@ -36,6 +37,7 @@ from contracts.facts import (
 from contracts.permit import PermitRecord, StationRecord
 from contracts.processes import PROCESSES
 from contracts.record import Entry
+from contracts.route_model import exception_id
 from tests.support.postgres import Cluster
 from tests.support.stores import LOT, MORNING, NewDatabase, delivery, minutes, permit, record, reject, rows, sample
 
@@ -118,6 +120,10 @@ def _decision(kind: str, serial: str, minute: int) -> AnyDecision:
             return HoldPlaced(serial_number=serial, hold_id="h", **who)
         case "release":
             return HoldReleased(hold_id="h", serial_number=serial, **who)
+        case "seen":
+            code = "PREVIOUS_PROCESS_NOT_COMPLETED"
+            name = exception_id(serial, code, 3, (f"{3:032x}", 1), None, "")
+            return ExceptionClosed(serial_number=serial, exception_id=name, **who)
         case "hold lot":
             return HoldPlaced(lot_number=LOT, hold_id="l", **who)
         case "passed" | "begun":
@@ -153,7 +159,7 @@ def _about(station: int, seq: int, serial: str, outcome: str | None, minute: int
 
 KINDS = [
     "rework", "rework", "override", "scrap", "hold", "release", "hold lot", "close", "passed", "failed", "begun",
-    "entered", "gone", "open lot", "change lot", "lot gone",
+    "entered", "gone", "seen", "open lot", "change lot", "lot gone",
 ]  # fmt: skip
 corrections = st.builds(
     _about,

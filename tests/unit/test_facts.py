@@ -45,6 +45,7 @@ DECISIONS: dict[str, dict[str, Any]] = {
     "unit_scrapped": UNIT,
     "hold_placed": {**UNIT, "hold_id": "h1"},
     "hold_released": {"hold_id": "h1"},
+    "exception_closed": {**UNIT, "exception_id": "0123456789abcdef"},
 }
 
 

@@ -19,7 +19,8 @@ OneLot = Annotated[LotNumber | None, Query(description="Only of this LOT and its
 
 
 class ExceptionOut(BaseModel):
-    """An exception of a unit or of a LOT. ``about`` names the fact that made it, by stream and number."""
+    """An exception of a unit or of a LOT. ``about`` names the fact that made it, by stream and number; ``closed_by``
+    who has looked into it."""
 
     level: Literal["UNIT", "LOT"]
     serial_number: str | None
@@ -27,6 +28,8 @@ class ExceptionOut(BaseModel):
     code: str
     detail: str | None
     about: list[str | int] | None
+    closed_by: str | None
+    closed_because: str | None
     more: dict[str, Any]
 
 
@@ -45,10 +48,12 @@ def list_exceptions(
             code=row["one"]["code"],
             detail=row["one"].get("detail"),
             about=row["one"].get("about"),
+            closed_by=row["one"].get("closed_by"),
+            closed_because=row["one"].get("closed_because"),
             more={name: value for name, value in row["one"].items() if name not in _TOLD},
         )
         for row in found
     ]
 
 
-_TOLD = ("code", "detail", "about", "serial_number", "lot_number")
+_TOLD = ("code", "detail", "about", "closed_by", "closed_because", "serial_number", "lot_number")

@@ -28,6 +28,10 @@ class QuarantinedOut(BaseModel):
     first_seq: int | None
     last_seq: int | None
     reason: str
+    settled_as: str | None
+    settled_by: str | None
+    settled_because: str | None
+    settled_at: datetime | None
     size: int
 
 
