@@ -321,7 +321,7 @@ async def mbpoll(*arguments: str) -> str:
 
 @pytest.mark.parametrize("transport", ["tcp", "rtu"])
 async def test_mbpoll_reads_and_writes_a_simulated_machine(transport: str, tmp_path: Path) -> None:
-    place = {"host": str(tmp_path)} if transport == "tcp" else {"port": str(tmp_path / "line")}
+    place = {"host": tmp_path.name} if transport == "tcp" else {"port": str(tmp_path / "line")}
     simulator = ModbusSimulator("tester", settings({"transport": transport, "device_id": 7, **place}, ECHO))
     reached = await simulator.start()
     try:

@@ -39,7 +39,7 @@ def connect(transport: str, place: Path, device_id: int = 1, timeout: str = "2s"
     keys: dict[str, Any] = {"transport": transport, "device_id": device_id, "timeout": timeout}
     if transport in ("rtu", "ascii"):
         return keys | {"port": str(place / "line")}
-    return keys | {"host": str(place), "port": 502} | (CERTIFICATES if transport == "tls" else {})
+    return keys | {"host": place.name, "port": 502} | (CERTIFICATES if transport == "tls" else {})
 
 
 def settings(connect: Mapping[str, Any], **keys: Any) -> ModbusSettings:
