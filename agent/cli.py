@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from agent import outbox_commands
+from agent import outbox_commands, running_commands
 from contracts.errors import SetupError
 from messaging.command import Version
 
@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(outbox_commands.app)
+running_commands.add_to(app)
 
 
 @app.callback()
@@ -49,13 +50,14 @@ def run(
 
     Example: neurohub-agent run /etc/neurohub/stations/P03-A.yaml
     """
+    from agent.reload import source_of  # noqa: PLC0415
     from agent.settings import SettingsError, load  # noqa: PLC0415
     from agent.station import run_station  # noqa: PLC0415
     from messaging.logs import configure_logging  # noqa: PLC0415
 
     configure_logging(verbose=verbose)
     try:
-        asyncio.run(run_station(load(file, overrides or ())))
+        asyncio.run(run_station(load(file, overrides or ()), source_of(file, overrides or ())))
     except SetupError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2 if isinstance(error, SettingsError) else 1) from error

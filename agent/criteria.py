@@ -53,6 +53,12 @@ class StationCriteria:
             self._known, self._revisions = found, found.revisions
             log.info("criteria recalled", revisions=_numbers(found))
 
+    def renew(self, settings: StationSettings) -> None:
+        """The file was changed. What central said stays; results in hand are judged by what is chosen next."""
+        self._settings = settings
+        self._own = settings.criteria_set()
+        self._chosen.clear()
+
     async def heard(self, payload: bytes) -> None:
         """Central, or whoever writes in its name, says this. Never raises because of what it says."""
         found = self._understood(payload, "from the broker")

@@ -2,22 +2,28 @@
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 
 import structlog
 from sdnotify import SystemdNotifier
 
 from agent.clock import CentralClock
+from agent.control import Control
 from agent.conversation import CLOCK_NOTE
 from agent.criteria import StationCriteria
 from agent.dialogue.driver import DialogueDriver
 from agent.disk import DISK_RETRY_S, within
 from agent.interlock import Interlock
+from agent.machines import Machines, ended
 from agent.outbox import Outbox
+from agent.reload import Reloading, Source
+from agent.results import Results
 from agent.scans import scans_of
-from agent.settings import StationSettings
+from agent.settings import MachineSettings, StationSettings
 from agent.settings.dialogues import tools_of
+from agent.status import StationStatus
 from agent.supervisor import Supervisor
 from agent.uplink import Uplink
 from contracts.errors import SetupError, StoreError
@@ -28,12 +34,11 @@ from messaging.watchdog import feed_watchdog
 log = structlog.get_logger()
 
 PRUNE_EVERY_S = 60.0
-FINISH_S = 5.0
-"""What a machine has in hand at SIGTERM may take this long; a link to nowhere does not hold the station longer."""
 
 
-async def run_station(settings: StationSettings) -> None:
-    """Run the station until SIGTERM or SIGINT: what is in hand is finished, nothing is lost.
+async def run_station(settings: StationSettings, source: Source) -> None:
+    """Run the station until SIGTERM or SIGINT: what is in hand is finished, nothing is lost. ``source`` reads its file
+    anew, for SIGHUP and ``neurohub-agent reload``.
 
     Raises SetupError where the station cannot run at all (outbox unusable, password file unreadable).
     """
@@ -44,6 +49,8 @@ async def run_station(settings: StationSettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    wanted = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, wanted.set)
     outbox = Outbox(settings.state_dir / "outbox.db", settings.outbox.limits())
     if not await _opened(outbox, stop):
         return
@@ -55,7 +62,8 @@ async def run_station(settings: StationSettings) -> None:
         criteria = StationCriteria(settings, clock)
         criteria.recall()
         uplink = Uplink(settings, addresses, outbox, software, clock, interlock, criteria)
-        supervisors = _supervisors(settings, criteria, outbox, uplink, software, clock, interlock)
+        results = Results()
+        parts = _Parts(criteria, outbox, uplink, software, clock, interlock, results)
         pressed = asyncio.Event()
 
         def heard() -> None:
@@ -64,24 +72,25 @@ async def run_station(settings: StationSettings) -> None:
 
         outbox.heard = heard
         async with asyncio.TaskGroup() as tasks:
-            machines = {name: tasks.create_task(supervisor.run()) for name, supervisor in supervisors.items()}
-            delivery = tasks.create_task(uplink.run())
-            background = [
-                tasks.create_task(feed_watchdog(SystemdNotifier(), outbox.turn)),
-                tasks.create_task(interlock.run()),
-                tasks.create_task(_prune(outbox, settings.retention, pressed)),
-            ]
-            log.info("station running", station=settings.station.id, machines=sorted(supervisors))
-            await stop.wait()
-            log.info("station stopping")
-            recording = [name for name, machine in settings.machines.items() if machine.records]
-            # Companions last: the unit in hand may need them.
-            for names in (recording, [name for name in machines if name not in recording]):
-                for name in names:
-                    supervisors[name].stop()
-                await _ended({name: machines[name] for name in names})
+            machines = Machines(settings, parts.supervisors, tasks)
+            reloading = Reloading(settings, source, machines, criteria)
+            control = Control(StationStatus(machines, outbox, uplink, reloading, results, software), reloading, results)
+            async with control.opened(settings.state_dir):
+                machines.start()
+                delivery = tasks.create_task(uplink.run())
+                background = [
+                    tasks.create_task(feed_watchdog(SystemdNotifier(), outbox.turn)),
+                    tasks.create_task(interlock.run()),
+                    tasks.create_task(_prune(outbox, settings.retention, pressed)),
+                    tasks.create_task(_reload_when(wanted, reloading)),
+                ]
+                log.info("station running", station=settings.station.id, machines=sorted(machines.supervisors))
+                await stop.wait()
+                log.info("station stopping")
+                background.pop().cancel()
+            await machines.stop()
             uplink.stop()
-            await _ended({"uplink": delivery})
+            await ended({"uplink": delivery})
             for task in background:
                 task.cancel()
     finally:
@@ -89,14 +98,12 @@ async def run_station(settings: StationSettings) -> None:
     log.info("station stopped")
 
 
-async def _ended(running: Mapping[str, asyncio.Task[None]]) -> None:
-    """Wait for these to end by themselves, for a while; then cancel what does not."""
-    if running:
-        await asyncio.wait(running.values(), timeout=FINISH_S)
-    for name, task in running.items():
-        if not task.done():
-            log.warning("not ended in time, cancelled", what=name)
-            task.cancel()
+async def _reload_when(wanted: asyncio.Event, reloading: Reloading) -> None:
+    """With each SIGHUP."""
+    while True:
+        await wanted.wait()
+        wanted.clear()
+        await reloading.reload()
 
 
 async def _opened(outbox: Outbox, stop: asyncio.Event) -> bool:
@@ -115,49 +122,56 @@ async def _opened(outbox: Outbox, stop: asyncio.Event) -> bool:
     return False
 
 
-def _supervisors(
-    settings: StationSettings,
-    criteria: StationCriteria,
-    outbox: Outbox,
-    uplink: Uplink,
-    software: str,
-    clock: CentralClock,
-    interlock: Interlock,
-) -> Mapping[str, Supervisor]:
-    built: dict[str, Supervisor] = {}
-    scans = scans_of(settings.machines, clock)
-    drivers = _drivers(settings, outbox)
-    tools = {
-        tool: driver
-        for name, driver in drivers.items()
-        if isinstance(driver, DialogueDriver)
-        for tool in tools_of({name: settings.machines[name]})
-    }
-    # Companions first: whoever works for another has none of its own.
-    for name, machine in sorted(settings.machines.items(), key=lambda item: bool(item[1].companions)):
-        companions = {wanted.machine: built[wanted.machine].companion for wanted in machine.companions}
-        built[name] = Supervisor(
-            machine,
-            settings,
-            criteria,
-            drivers[name],
-            outbox,
-            software,
-            companions,
-            kept=uplink.wake,
-            clock=clock,
-            scans=scans.get(name),
-            interlock=interlock,
-            dialogue=tools.get(name),
-        )
-    return built
+@dataclass(frozen=True)
+class _Parts:
+    """What every machine's supervisor is built with."""
+
+    criteria: StationCriteria
+    outbox: Outbox
+    uplink: Uplink
+    software: str
+    clock: CentralClock
+    interlock: Interlock
+    results: Results
+
+    def supervisors(self, settings: StationSettings, names: Collection[str]) -> Mapping[str, Supervisor]:
+        """Those of these machines; all that a machine holds on to are among them."""
+        machines = {name: settings.machines[name] for name in names}
+        built: dict[str, Supervisor] = {}
+        scans = scans_of(machines, self.clock)
+        drivers = _drivers(machines, self.outbox)
+        tools = {
+            tool: driver
+            for name, driver in drivers.items()
+            if isinstance(driver, DialogueDriver)
+            for tool in tools_of({name: machines[name]})
+        }
+        # Companions first: whoever works for another has none of its own.
+        for name, machine in sorted(machines.items(), key=lambda item: bool(item[1].companions)):
+            companions = {wanted.machine: built[wanted.machine].companion for wanted in machine.companions}
+            built[name] = Supervisor(
+                machine,
+                settings,
+                self.criteria,
+                drivers[name],
+                self.outbox,
+                self.software,
+                companions,
+                kept=self.uplink.wake,
+                clock=self.clock,
+                scans=scans.get(name),
+                interlock=self.interlock,
+                dialogue=tools.get(name),
+                results=self.results,
+            )
+        return built
 
 
-def _drivers(settings: StationSettings, outbox: Outbox) -> Mapping[str, Driver]:
+def _drivers(machines: Mapping[str, MachineSettings], outbox: Outbox) -> Mapping[str, Driver]:
     """The driver of each machine; around that of a scanner with a dialogue, the dialogue."""
     folders = protocols()
     found: dict[str, Driver] = {}
-    for name, machine in settings.machines.items():
+    for name, machine in machines.items():
         driver = folders[machine.protocol].driver(name, machine.wire)
         if machine.dialogue is not None:
             driver = DialogueDriver(name, machine.dialogue, machine.serial_form, driver, outbox)

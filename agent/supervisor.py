@@ -25,6 +25,7 @@ from agent.machine_clock import machines_own_time
 from agent.outbox import Outbox
 from agent.parsing import Parsed, parse
 from agent.permits import Permits
+from agent.results import Results
 from agent.scans import Scans
 from agent.settings import MachineSettings, StationSettings
 from agent.told import Told
@@ -41,6 +42,10 @@ SETUP_RETRY_S = 30.0
 """A machine with a configuration that cannot work is tried again this often: it may be mended at the machine."""
 
 
+_MOST_ARRIVED = 1000
+"""Results that have arrived and are still handled at the end; a machine that never pauses ends all the same."""
+
+
 class Supervisor:
     """Owns one machine's driver.
 
@@ -48,7 +53,7 @@ class Supervisor:
     ``kept`` is called when a result is on disk. ``scans`` are what the machine's scanner has read; a machine without
     records that has them is the scanner. ``dialogue`` is what waits for what this machine says. ``faults`` counts
     mistakes of the program itself: they end a life of the link, never the station. ``conditions`` are what the machine
-    says keeps it from working.
+    says keeps it from working. ``results`` is told of each record that is on disk.
     """
 
     def __init__(
@@ -65,8 +70,10 @@ class Supervisor:
         scans: Scans | None = None,
         interlock: Interlock | None = None,
         dialogue: DialogueDriver | None = None,
+        results: Results | None = None,
     ) -> None:
         self._dialogue = dialogue
+        self._results = results or Results()
         self._machine = machine
         self._settings = settings
         self._criteria = criteria
@@ -90,6 +97,8 @@ class Supervisor:
             else None
         )
         self._told = ""
+        self.connected_at: datetime | None = None
+        """Since when the link stands; None: it does not."""
         self._stopping = asyncio.Event()
         self._disk = PatientDisk(machine.name, self._stopping)
         self.faults = Faults(self._log)
@@ -109,6 +118,11 @@ class Supervisor:
             longest_wait_s=reconnect.max,
             pause=self._pause,  # ends at stop(): a machine that is away does not hold the station
         )
+
+    @property
+    def trouble(self) -> str:
+        """Why the link does not stand, as far as is known; empty: it does, or was not tried yet."""
+        return self._told
 
     def stop(self) -> None:
         """Finish the cycle in hand, then end. A companion that is still awaited gets little time."""
@@ -163,9 +177,11 @@ class Supervisor:
                 return
             self._log.info("machine connected", again=bool(self._told))
             self._told = ""
+            self.connected_at = datetime.now(UTC)
             self.companion.connected()
             await self._listen()
         finally:
+            self.connected_at = None
             self.companion.disconnected()
             if self._scans is not None and not self._machine.records:
                 self._scans.forget("the link to the scanner ended")
@@ -193,8 +209,21 @@ class Supervisor:
                 if not event.done():
                     return
                 await self._cycle(event.result())
+            await self._finish_what_arrived()
         finally:
             await _end(stopping, event)
+
+    async def _finish_what_arrived(self) -> None:
+        """What a machine has sent by itself and nobody took yet would be lost with the driver that holds it."""
+        for _ in range(_MOST_ARRIVED):
+            event = asyncio.create_task(self._driver.next_event())
+            try:
+                await asyncio.sleep(0)
+                if not event.done():
+                    return
+                await self._cycle(event.result())
+            finally:
+                await _end(event)
 
     async def _cycle(self, event: MachineEvent) -> None:
         if isinstance(event, MachineRequest):
@@ -305,6 +334,7 @@ class Supervisor:
         if isinstance(self._driver, Outcomes):
             self._driver.outcome(record.outcome.value)
         self._kept()
+        self._results.kept(seq, record)
         self._log.info("result kept", seq=seq, **told_of(record))
 
     def _judged(

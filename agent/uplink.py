@@ -57,7 +57,17 @@ class Uplink:
         self._more = asyncio.Event()
         self._stopping = asyncio.Event()
         self._told: set[str] = set()
+        self._conversation: Conversation | None = None
+        self.trouble = ""
+        """Why there is no broker, or was none last; empty: nothing went wrong since the last connection."""
+        self.broker: str | None = None
+        """The broker that is connected; None: none is."""
         self.faults = Faults(log)
+
+    @property
+    def central_is_heard(self) -> bool:
+        """Whether central has spoken on this connection."""
+        return self._conversation is not None and self._conversation.is_heard
 
     def wake(self) -> None:
         """There is something new in the outbox."""
@@ -102,6 +112,7 @@ class Uplink:
             self._interlock,
             self._criteria.heard,
         )
+        self._conversation, self.broker, self.trouble = conversation, str(self._addresses[0]), ""
         try:
             await conversation.hello()
             self._interlock.attach(session)
@@ -115,6 +126,7 @@ class Uplink:
             self._take_next_address()
             raise
         finally:
+            self._conversation = self.broker = None
             self._interlock.detach()
             self._outbox.live = False
             await session.close()
@@ -190,6 +202,7 @@ class Uplink:
             log.info("broker gone before goodbye", error=str(error))
 
     def _lost(self, error: LinkError) -> None:
+        self.trouble = str(error)
         if str(error) not in self._told:
             log.warning("broker link lost", error=str(error))
             self._told.add(str(error))

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agent import station
+from agent import machines, station
 from agent.outbox import Outbox, Pruned
 from contracts.errors import StoreError
 
 
 async def test_what_does_not_end_by_itself_is_told_and_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(station, "FINISH_S", 0.05)
+    monkeypatch.setattr(machines, "FINISH_S", 0.05)
 
     async def hangs() -> None:
         await asyncio.Event().wait()
@@ -22,7 +22,7 @@ async def test_what_does_not_end_by_itself_is_told_and_cancelled(monkeypatch: py
 
     running = {"tester": asyncio.create_task(hangs()), "scanner": asyncio.create_task(ends())}
     with capture_logs() as logs:
-        await station._ended(running)
+        await machines.ended(running)
         await asyncio.wait(running.values())
     assert [line["what"] for line in logs] == ["tester"]
     assert (running["tester"].cancelled(), running["scanner"].cancelled()) == (True, False)
