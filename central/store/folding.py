@@ -118,10 +118,14 @@ def _refold_units(
     return touched
 
 
-def fold_units(connection: sa.Connection, numbers: Sequence[str], limits: RouteLimits) -> dict[str, UnitState]:
-    """The states of these units, folded from their facts."""
-    found = _facts_of(connection, facts.c.serial_number, numbers)
-    checks = checks_of(connection, {(one.station, one.machine) for some in found.records.values() for one in some})
+def fold_units(
+    connection: sa.Connection, numbers: Sequence[str], limits: RouteLimits, as_of: datetime | None = None
+) -> dict[str, UnitState]:
+    """The states of these units, folded from their facts; ``as_of`` from those that were known at that moment."""
+    known = None if as_of is None else facts.c.received_at <= as_of
+    found = _facts_of(connection, facts.c.serial_number, numbers, known)
+    machines = {(one.station, one.machine) for some in found.records.values() for one in some}
+    checks = checks_of(connection, machines, as_of)
     return {
         number: fold_unit(
             number,

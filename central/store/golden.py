@@ -38,10 +38,13 @@ class GoldenRow:
     on_hold: tuple[str, ...]
 
 
-def checks_of(connection: sa.Connection, machines: Collection[tuple[str, str]]) -> list[SampleCheck]:
-    """All checks of these machines (station and machine) with samples that failed there; none where none has."""
+def checks_of(
+    connection: sa.Connection, machines: Collection[tuple[str, str]], as_of: datetime | None = None
+) -> list[SampleCheck]:
+    """All checks of these machines (station and machine) with samples that failed there; none where none has.
+    ``as_of``: those that were known at that moment."""
     failed = [series for series in _failed(connection, {station for station, _ in machines}) if series[:2] in machines]
-    return [sample_check(row) for series in sorted(failed) for row in _checks(connection, series)]
+    return [sample_check(row) for series in sorted(failed) for row in _checks(connection, series, as_of)]
 
 
 def worked_on(connection: sa.Connection, rows: Iterable[Fields]) -> dict[str, FactKey]:
@@ -123,8 +126,13 @@ def _failed(connection: sa.Connection, stations: Collection[str]) -> set[_Series
     return {(row.station, row.machine, row.sample) for row in connection.execute(sa.select(*columns).where(mine))}
 
 
-def _checks(connection: sa.Connection, series: _Series) -> Sequence[Mapping[str, object]]:
-    return [dict(row) for row in connection.execute(sa.select(*_OF_CHECK).where(_of(series))).mappings()]
+def _checks(
+    connection: sa.Connection, series: _Series, as_of: datetime | None = None
+) -> Sequence[Mapping[str, object]]:
+    wanted = sa.select(*_OF_CHECK).where(_of(series))
+    if as_of is not None:
+        wanted = wanted.where(facts.c.received_at <= as_of)
+    return [dict(row) for row in connection.execute(wanted).mappings()]
 
 
 def _of(series: _Series) -> sa.ColumnElement[bool]:

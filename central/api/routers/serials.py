@@ -1,12 +1,12 @@
 """``/serials``: the units."""
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Self
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
 from central.api.changes import Change, Create
 from central.api.current import CurrentService, CurrentSession, Service, Session, needs
@@ -15,11 +15,13 @@ from central.api.exporting import CSV, as_csv
 from central.api.models import Body, Out
 from central.api.paging import Id, Page
 from central.api.routers.lots import Reason, RowId, Search
+from central.api.traces import TraceOut
 from central.store import production_lots as lots
 from central.store import production_units as units
 from central.store import tables
 from central.store.decisions import Decisions
-from central.store.refusing import RefusedError
+from central.store.refusing import NotThereError, RefusedError
+from central.store.trace import trace as traced
 from central.store.users import Role
 from contracts.base import SerialNumber
 from contracts.route_model import LotStatus, UnitStatus
@@ -323,3 +325,19 @@ def can_rework(serial_id: Id, service: CurrentService) -> ReworkAnswer:
         max_reworks=service.store.limits.max_reworks,
         return_process=found.return_to,
     )
+
+
+@router.get("/{serial_number}/trace", dependencies=READ, responses=answers(404))
+def trace(
+    serial_number: Annotated[str, Path(min_length=1, max_length=64)],
+    service: CurrentService,
+    as_of: Annotated[AwareDatetime | None, Query(description="A past moment: what was known then")] = None,
+) -> TraceOut:
+    """The whole life of a unit: every record with its measurements, limits, operator and machine, what people decided,
+    permits, holds and exceptions; each with its stream and seq."""
+    moment = as_of or datetime.now(UTC)
+    with service.store.reading() as connection:
+        found = traced(connection, serial_number, service.store.limits, as_of)
+    if found is None:
+        raise NotThereError("SERIAL_NOT_FOUND", f"no unit {serial_number}" + (" then" if as_of is not None else ""))
+    return TraceOut.of(found, moment)
