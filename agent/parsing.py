@@ -40,7 +40,7 @@ _LONGEST_NUMBER = 100
 class Parsed:
     """What one cycle said. ``problems`` make the outcome ERROR; ``aborted`` makes it ABORTED.
 
-    ``defects`` are codes that a person found, by measurement.
+    ``defects`` are codes that a person found, by measurement. ``reprint_reason``: why a label is made again.
     """
 
     serial_number: str | None
@@ -55,6 +55,7 @@ class Parsed:
     aborted: bool
     problems: tuple[str, ...]
     defects: Mapping[str, str] = field(default_factory=dict)
+    reprint_reason: str | None = None
 
 
 def parse(
@@ -111,6 +112,7 @@ def parse(
         reject_label=_holds("reject label", machine.reject_label, values, problems, polled=polled),
         aborted=aborted,
         problems=tuple(problems),
+        reprint_reason=None if machine.reprint is None else _text(values, machine.reprint.reason),
         defects={} if machine.dialogue is None else defect_codes(machine.dialogue, _plain(values)),
     )
 
@@ -189,7 +191,7 @@ def _measurements(
     found = [
         _measurement(prefix + point, point, machine, values, rules.get(prefix + point), stamps([point]))
         for point in machine.measurements
-        if point in values or point not in machine.optional
+        if point not in machine.optional or (point in values and values[point].value not in (None, ""))
     ]
     found += [
         _table(prefix + table, columns, values, stamps(columns.values())) for table, columns in machine.tables.items()

@@ -33,11 +33,21 @@ from contracts.criteria import CriteriaSet
 from contracts.errors import LinkError, SetupError
 from contracts.measurement import Scalar
 from contracts.record import Part, ProcessRecord
-from drivers.base import Acknowledging, Conditioned, Driver, MachineEvent, MachineRequest, Outcomes, Reading
+from drivers.base import (
+    REJECT_LABEL,
+    Acknowledging,
+    Conditioned,
+    Driver,
+    MachineEvent,
+    MachineRequest,
+    Outcomes,
+    Reading,
+)
 from messaging.lives import live_again_and_again
 
 log = structlog.get_logger()
 
+NOT_PERMITTED = "for no permit was given for this unit; let the machine ask again (interlock)"
 SETUP_RETRY_S = 30.0
 """A machine with a configuration that cannot work is tried again this often: it may be mended at the machine."""
 
@@ -282,7 +292,11 @@ class Supervisor:
             for wanted in () if job is None else self._machine.companions:
                 assert job is not None
                 other = self._companions[wanted.machine]
-                answers[wanted.machine] = (other.machine, await other.answer(job, wanted.timeout))
+                serial_number = str(job.get("serial_number", ""))
+                if wanted.needs_permit and self._permits is not None and not told.is_of(serial_number):
+                    answers[wanted.machine] = (other.machine, f"{wanted.machine}: not asked, {NOT_PERMITTED}")
+                else:
+                    answers[wanted.machine] = (other.machine, await other.answer(job, wanted.timeout))
             await self._keep_record(event, reading, found, answers, scanned, told)
             if self._scans is not None:
                 self._scans.used()
@@ -370,6 +384,10 @@ class Supervisor:
         parsed = parse(self._machine, reading, criteria, answers, scanned)
         if told.number is not None and self._settings.part(parsed.serial_number) is Part.PRODUCT:
             parsed = numbered(parsed, told.number)
+        if told.rejects(parsed.serial_number) and parsed.rework is None:
+            parsed = replace(parsed, reject_label=True)
+        if (why := self._withheld(parsed, told)) is not None:
+            parsed = replace(parsed, problems=(*parsed.problems, why))
         if parsed.product_model is None:
             parsed = replace(parsed, product_model=told.of(parsed.serial_number).get("product_model"))
         return parsed
@@ -382,13 +400,15 @@ class Supervisor:
         return getattr(self._machine.protocol_settings, "acknowledge", None) is None
 
     def _job(self, reading: Reading, scanned: Reading | str | None, told: Told) -> dict[str, Scalar] | None:
-        """What companions are to do for this unit; None where nothing is done to it: a rework, or one given up."""
+        """What companions are to do for this unit; None where nothing is done to it: a rework, one that was given up,
+        or one that is to be labelled again for no reason."""
         parsed = parse(self._machine, reading, scanned=scanned)
-        if parsed.rework is not None or parsed.aborted:
+        if parsed.rework is not None or parsed.aborted or self._withheld(parsed, told) is not None:
             return None
         permitted = told.of(parsed.serial_number)
         # A label bears the day of the place where it is printed.
         job: dict[str, Scalar] = {"date": datetime.now(UTC).astimezone().date().isoformat()}
+        job[REJECT_LABEL] = parsed.reject_label or told.rejects(parsed.serial_number)
         given = {
             "serial_number": parsed.serial_number,
             "lot_number": parsed.lot_number or permitted.get("lot_number"),
@@ -397,6 +417,15 @@ class Supervisor:
             "firmware_checksum": permitted.get("firmware_checksum"),
         }
         return job | {name: value for name, value in given.items() if value is not None}
+
+    def _withheld(self, parsed: Parsed, told: Told) -> str | None:
+        """Why nothing is done to this unit, for a technician; None where it is."""
+        reprint, attempt = self._machine.reprint, told.attempt(parsed.serial_number)
+        if reprint is None or parsed.reprint_reason is not None or parsed.rework is not None or attempt <= 1:
+            return None
+        return (
+            f"labelled here before (attempt {attempt}), and no reason is given (point {reprint.reason}); scan one too"
+        )
 
     async def _pause(self, seconds: float) -> None:
         await within(seconds, self._stopping)

@@ -34,9 +34,22 @@ class Told:
 
     def of(self, serial_number: str | None) -> Mapping[str, str]:
         """What the permit says of this unit; nothing of another one, and nothing that it leaves open."""
-        if serial_number is None or serial_number != self.serial_number:
+        if not self.is_of(serial_number):
             return {}
         return {name: str(value) for name, value in self.values.items() if value != ""}
+
+    def rejects(self, serial_number: str | None) -> bool:
+        """Whether this unit was permitted as a failed one, for its reject label alone."""
+        return self.is_of(serial_number) and self.values.get("reject_label") is True
+
+    def attempt(self, serial_number: str | None) -> int:
+        """Which measurement here this is to be, by the permit; 0 where it does not say."""
+        attempt = self.values.get("attempt") if self.is_of(serial_number) else None
+        return attempt if isinstance(attempt, int) else 0
+
+    def is_of(self, serial_number: str | None) -> bool:
+        """Whether the permit that waits for its result is this unit's."""
+        return serial_number is not None and serial_number == self.serial_number
 
     def measurements(self, criteria: CriteriaSet, serial_number: str | None) -> tuple[Measurement, ...]:
         """Those that a criterion is compared with, of this unit's permit. A name without a value says why: who needs
@@ -45,7 +58,7 @@ class Told:
         return tuple(self._measurement(name, serial_number) for name in _texts(wanted))
 
     def _measurement(self, name: str, serial_number: str | None) -> Measurement:
-        if serial_number is None or serial_number != self.serial_number:
+        if not self.is_of(serial_number):
             return _none(name, "no permit was given for this result")
         value = self.of(serial_number).get(name.partition(".")[2])
         return _none(name, NAMES[name]) if value is None else Measurement(name=name, value=value)

@@ -116,7 +116,7 @@ def _story(kind: int, serial: str, lot: str, random: Random) -> Iterator[Cycle]:
     yield _performance(serial, random)
     if kind == 1:
         yield _label(serial, grade="F", expected="FAIL")
-    yield _label(serial)
+    yield _label(serial, reason="smudged" if kind == 1 else None)
     if kind == 9:
         yield _packing(serial, defects="scratch:major:shell", expected="FAIL")
         yield _rework(8, serial, "P08_PACKAGING_INSPECTION", "shell polished")
@@ -199,8 +199,9 @@ def _performance(
     return Cycle(6, values, expected)
 
 
-def _label(serial: str, grade: str = "A", expected: str = "PASS") -> Cycle:
-    return Cycle(7, {"code": serial}, expected, also={"code": serial, "grade": grade})
+def _label(serial: str, grade: str = "A", expected: str = "PASS", reason: str | None = None) -> Cycle:
+    """``reason``: why it is printed again."""
+    return Cycle(7, {"code": serial, "reason": reason}, expected, also={"code": serial, "grade": grade})
 
 
 def _packing(serial: str, defects: str = "none", expected: str = "PASS") -> Cycle:

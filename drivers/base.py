@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DISPLAY_NAMES",
     "JOB_NAMES",
+    "REJECT_LABEL",
     "Acknowledging",
     "Asking",
     "Certificate",
@@ -52,9 +53,13 @@ __all__ = [
 
 RawValue = Scalar | list[Scalar]
 
-JOB_NAMES = frozenset({"serial_number", "lot_number", "product_model", "date", "firmware", "firmware_checksum"})
+REJECT_LABEL = "reject_label"
+JOB_NAMES = frozenset(
+    {"serial_number", "lot_number", "product_model", "date", "firmware", "firmware_checksum", REJECT_LABEL}
+)
 """What a job of ``Performing`` may hold. ``date`` is the day at the station, ``2026-11-24``; ``firmware`` and
-``firmware_checksum`` are what the unit's permit says its product model wants."""
+``firmware_checksum`` are what the unit's permit says its product model wants; ``reject_label`` is true for a failed
+unit, which gets a reject label and no other."""
 
 DISPLAY_NAMES: Mapping[str, str] = {
     "text_ko": "what has happened and what is asked for next, in Korean",

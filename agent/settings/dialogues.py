@@ -24,7 +24,7 @@ _MADE_BY_IT = {
 
 def bare(keys: MachineKeys) -> MachineKeys:
     """The keys as far as they are about the scanner's own points: none of a dialogue's are."""
-    return keys if keys.dialogue is None else keys.model_copy(update={"machine_verdict": None})
+    return keys if keys.dialogue is None else keys.model_copy(update={"machine_verdict": None, "reprint": None})
 
 
 def filled(keys: MachineKeys) -> MachineKeys:
@@ -37,11 +37,12 @@ def filled(keys: MachineKeys) -> MachineKeys:
     return keys.model_copy(update=update)
 
 
-def optional_points(dialogue: DialogueSettings | None) -> frozenset[str]:
-    """Measurements that a good result may lack: what is not asked of every unit."""
-    if dialogue is None:
-        return frozenset()
-    return frozenset({"taken_back", *(name for name, step in dialogue.steps.items() if step.is_conditional)})
+def optional_points(keys: MachineKeys) -> frozenset[str]:
+    """Measurements that a good result may lack: what is not asked of every unit, and the reason of a reprint."""
+    found = set() if keys.reprint is None else {keys.reprint.reason}
+    if keys.dialogue is not None:
+        found |= {"taken_back", *(name for name, step in keys.dialogue.steps.items() if step.is_conditional)}
+    return frozenset(found)
 
 
 def check_dialogue(document: Document, path: KeyPath, keys: MachineKeys, settings: ProtocolSettings) -> Iterator[Issue]:

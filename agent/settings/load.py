@@ -222,11 +222,13 @@ def _complete(name: str, keys: MachineKeys, settings: ProtocolSettings) -> Machi
     if modulus is None and keys.cycle_key is not None:
         modulus = _COUNTER_MODULUS.get(str(getattr(points[keys.cycle_key], "type", "")))
     fields = dict(keys)
-    fields |= {"unit": unit, "counter_modulus": modulus, "optional": optional_points(keys.dialogue)}
+    fields |= {"unit": unit, "counter_modulus": modulus, "optional": optional_points(keys)}
     used = {
         point for key, point in settings.referenced_points().items() if key.split(".")[0] in ("trigger", "interlock")
     }
     fields["measurements"] = _measurements(keys, points, used)
+    if keys.reprint is not None and keys.reprint.reason not in fields["measurements"]:
+        fields["measurements"] += (keys.reprint.reason,)
     # The keys were validated, and the rest is made here.
     return MachineSettings.model_construct(**fields, name=name, protocol_settings=settings)
 

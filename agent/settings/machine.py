@@ -118,6 +118,16 @@ class ReworkSettings(PointEquals):
     """Point that holds why, as text."""
 
 
+class ReprintSettings(Strict):
+    """What has to be said where a unit is labelled here again (the permit's ``attempt`` is above 1).
+
+    Without a reason nothing is done to the unit, and the record is an ERROR that says so.
+    """
+
+    reason: PointName
+    """Point that holds why, as text. It becomes a measurement of each record that has it."""
+
+
 class Companion(Strict):
     """Another machine of the station that works for this unit before the record is made."""
 
@@ -125,6 +135,9 @@ class Companion(Strict):
     """Its name in this file. Its measurements stand in the record as ``machine.point``."""
     timeout: Annotated[Duration, Field(gt=0)] = 10.0
     """How long it may take. After that its measurements are missing, and the record is an ERROR."""
+    needs_permit: bool = False
+    """Whether it works only for a unit that was permitted, where the machine asks (``interlock``): a label is printed
+    for no other."""
 
 
 class Reconnect(Strict):
@@ -163,6 +176,7 @@ class MachineKeys(Strict):
     rework: ReworkSettings | None = None
     reject_label: PointEquals | None = None
     """When the cycle was a reject label for a failed unit: kept, and no attempt at the unit."""
+    reprint: ReprintSettings | None = None
     aborted: PointEquals | None = None
     """When the cycle was broken off: the record is ABORTED, whatever was measured."""
     measurements: tuple[PointName, ...] | None = None

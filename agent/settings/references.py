@@ -31,6 +31,8 @@ def point_references(machine: MachineKeys) -> Iterator[tuple[KeyPath, str]]:
     if machine.rework is not None:
         yield ("rework", "return_to"), machine.rework.return_to
         yield ("rework", "reason"), machine.rework.reason
+    if machine.reprint is not None:
+        yield ("reprint", "reason"), machine.reprint.reason
     for key in ("cycle_key", "cycle_time"):
         point = getattr(machine, key)
         if point is not None:

@@ -1,7 +1,8 @@
 """What a Zebra-class printer is asked, and what it answers.
 
-Sources: Zebra, Programming Guide for ZPL II, ZBI 2, Set-Get-Do (P1099958): commands ~HS, ~HQ, ~JA and SGD
-odometer.total_label_count. A ~HS answer is three strings, each ``<STX>fields<ETX><CR><LF>``::
+Sources: Zebra, Programming Guide for ZPL II, ZBI 2, Set-Get-Do (P1099958): commands ~HI, ~HS, ~HQ, ~JA and SGD
+odometer.total_label_count. A ~HI answer is ``<STX>model,firmware,dots per mm,memory,options<ETX><CR><LF>``. A ~HS
+answer is three strings, each ``<STX>fields<ETX><CR><LF>``::
 
     aaa,b,c,dddd,eee,f,g,h,iii,j,k,l        b paper out, c pause, eee formats in the receive buffer, g diagnostic mode,
                                             h partial format in progress, j configuration lost, l over temperature
@@ -23,6 +24,8 @@ Answer = TypeVar("Answer")
 CANCEL_ALL = b"~JA"
 STX, ETX = b"\x02", b"\x03"
 _CM_PER_INCH = Decimal("2.54")
+_IDENTIFYING = 4
+"""Fields of a ~HI answer that every printer gives."""
 _CM_DIGITS = Decimal("0.1")
 
 CONDITIONS: Mapping[str, str] = {
@@ -116,6 +119,16 @@ def parse_label_count(answer: bytes) -> int:
     return int(text)
 
 
+def parse_host_identification(answer: bytes) -> str:
+    """Model and firmware of a ~HI answer, ``ZT411-200dpi V92.21.17Z``. Raises DataError."""
+    found = re.search(STX + rb"([\x20-\x7e]*)" + ETX, answer)
+    fields = [] if found is None else [field.strip() for field in found[1].decode("ascii").split(",")]
+    if len(fields) < _IDENTIFYING or not fields[0]:
+        raise DataError(f"host identification not understood: {answer[:200]!r}")
+    return " ".join(filter(None, fields[:2]))
+
+
+HOST_IDENTIFICATION = Question("~HI", b"~HI", re.compile(rb"\s*\x02[^\x02\x03]*\x03\s*"), parse_host_identification)
 HOST_STATUS = Question("~HS", b"~HS", re.compile(rb"(?:\s*\x02[^\x02\x03]*\x03){3}\s*"), parse_host_status)
 PRINT_LENGTH = Question("~HQOD", b"~HQOD", re.compile(rb"\s*\x02[^\x02\x03]*\x03\s*"), parse_print_length)
 LABEL_COUNT = Question(
@@ -143,6 +156,11 @@ def print_length(cm: int) -> bytes:
     """The answer to ~HQOD of a printer set to centimetres."""
     lines = ("", "PRINT METERS", f"   TOTAL NONRESETTABLE:   {cm} cm", f"   USER RESETTABLE CNTR1:   {cm} cm", "")
     return STX + "\r\n".join(lines).encode("ascii") + ETX
+
+
+def host_identification(model: str, firmware: str) -> bytes:
+    """The answer to ~HI of a printer of 8 dots per mm."""
+    return STX + f"{model},{firmware},8,8192KB,".encode("ascii") + ETX + b"\r\n"
 
 
 def label_count(count: int) -> bytes:

@@ -6,12 +6,14 @@ import errno
 import termios
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from contracts.errors import DataError
 from contracts.measurement import Quality, Scalar
-from drivers.base import LinkError, MachineEvent, PointValue, Reading, SetupError
+from drivers.base import REJECT_LABEL, LinkError, MachineEvent, PointValue, Reading, SetupError
 from drivers.label.answers import (
     CANCEL_ALL,
+    HOST_IDENTIFICATION,
     HOST_STATUS,
     LABEL_COUNT,
     PRINT_LENGTH,
@@ -43,6 +45,7 @@ class LabelDriver:
         self._settings = settings
         self._connection: PrinterConnection | None = None
         self._printing = asyncio.Lock()
+        self._jobs = 0
         self._told: Callable[[Mapping[str, str]], None] = lambda _: None
 
     def watch_conditions(self, told: Callable[[Mapping[str, str]], None]) -> None:
@@ -86,8 +89,13 @@ class LabelDriver:
         A label that is not printed in time, meets a fault or is given up is cancelled in the printer, so that it
         cannot come out later for another unit. Raises LinkError; the label may then be printed or not.
         """
+        template, kind = self._settings.template, "unit"
+        if job.get(REJECT_LABEL) is True:
+            if self._settings.reject_template is None:
+                return self._unprintable("the unit has failed, and there is no reject_template for its label")
+            template, kind = self._settings.reject_template, "reject"
         try:
-            label = filled(self._settings.template, job).encode("utf-8")
+            label = filled(template, job).encode("utf-8")
         except KeyError as error:
             return self._unprintable(f"the label names {error.args[0]}, and this job has none")
         except ValueError as error:
@@ -97,6 +105,7 @@ class LabelDriver:
             status = await self._status(connection)
             if status.conditions:
                 return await self._reading(connection, status, PointValue(False))
+            sent = self._next_job(kind)
             before = await self._counted(connection) if self._settings.done == "counted" else None
             self._send(connection, label)
             try:
@@ -105,7 +114,7 @@ class LabelDriver:
                 with contextlib.suppress(OSError):
                     connection.send(CANCEL_ALL)
                 raise
-            return await self._reading(connection, status, printed)
+            return await self._reading(connection, status, printed, sent)
 
     async def look(self, wait_s: float) -> Sequence[Sight]:  # noqa: ARG002 - a printer is asked, and nothing printed
         """See Looking."""
@@ -149,7 +158,19 @@ class LabelDriver:
                 return status, _without(f"the printer {what} after {timeout_s:g} s; label cancelled")
             await asyncio.sleep(_STATUS_EVERY_S)
 
-    async def _reading(self, connection: PrinterConnection, status: HostStatus, printed: PointValue) -> Reading:
+    def _next_job(self, kind: str) -> dict[StatusField, PointValue]:
+        """The name of a print job and which label it is: the moment it was sent, and how many were sent before it."""
+        self._jobs += 1
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{self._jobs}"
+        return {"job": PointValue(name), "label": PointValue(kind)}
+
+    async def _reading(
+        self,
+        connection: PrinterConnection,
+        status: HostStatus,
+        printed: PointValue,
+        sent: Mapping[StatusField, PointValue] = MappingProxyType({}),
+    ) -> Reading:
         """The points. What is asked for beside the host status may fail by itself: the label's fate is known."""
         said: dict[StatusField, PointValue] = {
             "printed": printed,
@@ -159,10 +180,15 @@ class LabelDriver:
             "ribbon_out": PointValue(status.ribbon_out),
             "label_waiting": PointValue(status.label_waiting),
             "labels_remaining": PointValue(status.labels_remaining),
+            "job": _without("no label was sent"),
+            "label": _without("no label was sent"),
+            **sent,
         }
         wanted = {point.status for point in self._settings.points.values()}
         if "labels_printed" in wanted:
             said["labels_printed"] = await self._or_problem(connection, LABEL_COUNT)
+        if "printer" in wanted:
+            said["printer"] = await self._or_problem(connection, HOST_IDENTIFICATION)
         if "print_length" in wanted:
             said["print_length"] = await self._or_problem(connection, PRINT_LENGTH)
         return Reading(datetime.now(UTC), {name: said[point.status] for name, point in self._settings.points.items()})
@@ -174,7 +200,7 @@ class LabelDriver:
             return _without(f"the printer does not answer {question.name}")
         except (OSError, DataError) as error:
             return _without(str(error))
-        return PointValue(found)  # type: ignore[arg-type]  # both questions are answered with numbers
+        return PointValue(found)  # type: ignore[arg-type]  # each is answered with a number or a text
 
     def _send(self, connection: PrinterConnection, data: bytes) -> None:
         try:

@@ -17,6 +17,9 @@ from drivers.template import Template, names_in
 
 StatusField = Literal[
     "printed",
+    "printer",
+    "job",
+    "label",
     "paper_out",
     "paused",
     "head_open",
@@ -105,7 +108,9 @@ class LabelPoint(PointSettings):
     """One thing the printer says."""
 
     status: StatusField
-    """``printed``: the label was accepted and printed, and the printer is ready again. ``paper_out``, ``paused``,
+    """``printed``: the label was accepted and printed, and the printer is ready again. ``printer``: its model and
+    firmware, as it names itself (``~HI``). ``job``: the name of the print job, another one for each label that was
+    sent. ``label``: which label that was, ``unit`` or ``reject``. ``paper_out``, ``paused``,
     ``head_open``, ``ribbon_out``, ``label_waiting`` (printed, not yet taken off), ``labels_remaining``: of its host
     status. ``labels_printed``: its counter of labels. ``print_length``: its odometer, in cm."""
 
@@ -113,6 +118,8 @@ class LabelPoint(PointSettings):
     def kinds(self) -> Kinds:
         """See PointSettings.kinds."""
         counted = ("labels_remaining", "labels_printed", "print_length")
+        if self.status in ("printer", "job", "label"):
+            return frozenset({Kind.TEXT})
         return frozenset({Kind.NUMBER if self.status in counted else Kind.TRUTH})
 
     @model_validator(mode="after")
@@ -130,6 +137,9 @@ class LabelSettings(ProtocolSettings):
     template: Annotated[Template, AfterValidator(_one_label)]
     """The label in ZPL II, one ``^XA`` to ``^XZ``. ``{serial_number}``, ``{lot_number}``, ``{product_model}`` and
     ``{date}`` stand in field data (after ``^FD``)."""
+    reject_template: Annotated[Template, AfterValidator(_one_label)] | None = None
+    """The label of a failed unit, of the same form. Without one a failed unit gets none: it is never printed with
+    ``template``."""
     done: Literal["ready", "counted"] = "ready"
     """When a label counts as printed. ``ready``: the printer says twice that it is in order and has nothing left to
     do. ``counted``: its counter of labels (``odometer.total_label_count``) has also risen by one."""

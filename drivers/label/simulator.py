@@ -16,10 +16,12 @@ from drivers.cable import PtyCable
 from drivers.label.answers import (
     CANCEL_ALL,
     CONDITIONS,
+    HOST_IDENTIFICATION,
     HOST_STATUS,
     LABEL_COUNT,
     PRINT_LENGTH,
     HostStatus,
+    host_identification,
     host_status,
     label_count,
     print_length,
@@ -27,10 +29,12 @@ from drivers.label.answers import (
 from drivers.label.device import DeviceTransport
 from drivers.label.settings import LabelSettings, TcpConnect
 
-_COMMAND = re.compile(rb"~HS|~HQOD|~JA|! U1 getvar \"[^\"]*\"\r\n|\^XA.*?\^XZ", re.DOTALL)
+_COMMAND = re.compile(rb"~HI|~HS|~HQOD|~JA|! U1 getvar \"[^\"]*\"\r\n|\^XA.*?\^XZ", re.DOTALL)
 _START = b"^XA"
 _LENGTH = re.compile(r"\^LL\s*(\d+)", re.IGNORECASE)
 _DOTS_PER_CM = 80
+IDENTIFICATION = ("NEUROHUB-SIM-200dpi", "V1.0.0Z")
+"""Model and firmware."""
 _NOISE = b"\x00\xff~#garbage\r\n"
 
 
@@ -171,6 +175,8 @@ class LabelSimulator:
             return host_status(
                 replace(self._state, formats_waiting=busy, labels_remaining=remaining, partial_format=partial)
             )
+        if question == HOST_IDENTIFICATION.sent:
+            return host_identification(*IDENTIFICATION)
         if question == PRINT_LENGTH.sent:
             return print_length(self._dots // _DOTS_PER_CM)
         return label_count(len(self.printed)) if question == LABEL_COUNT.sent else b'"?"'

@@ -13,7 +13,7 @@ from agent.settings import SettingsError, load
 from drivers.base import DISPLAY_NAMES
 
 PAGE = Path("docs/hand-stations.md").read_text(encoding="utf-8")
-WHOLE, DEFECTS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+WHOLE, DEFECTS, LABELS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 
 
 def loaded(tmp_path: Path, text: str) -> list[str]:
@@ -28,6 +28,7 @@ def loaded(tmp_path: Path, text: str) -> list[str]:
 
 def test_its_examples_are_right(tmp_path: Path) -> None:
     assert loaded(tmp_path, WHOLE) == []
+    assert loaded(tmp_path, LABELS) == []
     head, tail = WHOLE.split("      steps:", 1)[0], WHOLE[WHOLE.index("  screwdriver:") :]
     below = "".join(f"      {line}\n" for line in DEFECTS.splitlines())
     without_tool = tail[tail.index("criteria:") :].replace(

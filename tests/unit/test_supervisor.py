@@ -460,6 +460,7 @@ async def test_a_unit_is_made_of_what_all_its_machines_say(tmp_path: Path, outbo
             "serial_number": "WF-KR-261123D-001-0001",
             "lot_number": "WF-KR-261123D-001",
             "product_model": "WR-100",
+            "reject_label": False,
         }
 
 
