@@ -41,7 +41,7 @@ class Probed:
 
 async def probe(settings: StationSettings, machine: MachineSettings, wait_s: float) -> Probed:
     """Connect with the machine's own driver and look at each point once. Never raises because of the machine."""
-    driver = protocols()[machine.protocol].driver(machine.name, machine.protocol_settings)
+    driver = protocols()[machine.protocol].driver(machine.name, machine.wire)
     try:
         sights = tuple(await _seen(machine, driver, wait_s))
     except (LinkError, SetupError) as error:
@@ -67,7 +67,7 @@ async def probe(settings: StationSettings, machine: MachineSettings, wait_s: flo
 async def _seen(machine: MachineSettings, driver: Driver, wait_s: float) -> list[Sight]:
     if isinstance(driver, Looking):
         return list(await driver.look(wait_s))
-    program = getattr(getattr(machine.protocol_settings, "run", None), "program", None)
+    program = getattr(getattr(machine.wire, "run", None), "program", None)
     if program is not None:
         return _tool(machine.name, str(program))
     return await _next_result(machine.name, driver, wait_s)

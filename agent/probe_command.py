@@ -20,7 +20,7 @@ def probe_machines(settings: StationSettings, machine: str | None, point: str | 
     if machine is not None and machine not in machines:
         raise SetupError(f"no machine {machine}; {did_you_mean(machine, machines) or one_of(machines)}")
     wanted = list(machines.values()) if machine is None else [machines[machine]]
-    points = wanted[0].protocol_settings.points
+    points = wanted[0].wire.points
     if point is not None and point not in points:
         hint = did_you_mean(point, points) or one_of(points)
         raise SetupError(f"machine {wanted[0].name} has no point {point}; {hint}")

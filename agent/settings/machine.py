@@ -219,4 +219,5 @@ class MachineSettings(MachineKeys):
 
     def unit_of(self, point: str) -> str | None:
         """The unit a point's value has, or None."""
-        return self.protocol_settings.points[point].unit
+        points = self.protocol_settings.points
+        return (points[point] if point in points else self.wire.points[point]).unit
