@@ -1,6 +1,6 @@
 """Fixtures of the contract suites."""
 
 from tests.support.api import api, shared_api
-from tests.support.stores import new_database, store
+from tests.support.stores import database_kind, migrated_file, migrated_name, new_database, store
 
-__all__ = ["api", "new_database", "shared_api", "store"]
+__all__ = ["api", "database_kind", "migrated_file", "migrated_name", "new_database", "shared_api", "store"]

@@ -1,5 +1,6 @@
 """Stores on both databases, and what stations deliver to them."""
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from contracts.envelope import Commit
 from contracts.permit import PermitRecord, StationRecord
 from contracts.record import GoldenCheck, ProcessRecord, digest
 from contracts.topics import StationTopics
+from tests.support.postgres import Cluster
 from tests.support.records import proof
 
 STREAM = "0" * 31 + "1"
@@ -25,24 +27,59 @@ NewDatabase = Callable[[], str]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewDatabase]:
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """The one kind and the other."""
+    return str(request.param)
+
+
+@pytest.fixture
+def new_database(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewDatabase]:
     """Makes addresses of new, empty databases, of the one kind and of the other."""
     numbers = count()
     with ExitStack() as databases:
-        if request.param == "sqlite":
+        if database_kind == "sqlite":
             yield lambda: f"sqlite:///{tmp_path}/store-{next(numbers)}.db"
         else:
             cluster = request.getfixturevalue("postgres_cluster")
             yield lambda: databases.enter_context(cluster.database())
 
 
-@pytest.fixture
-def store(new_database: NewDatabase) -> Iterator[Store]:
-    """A migrated store."""
-    opened = Store(new_database())
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite database that nobody has open: to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "central.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_name(postgres_cluster: Cluster) -> Iterator[str]:
+    """The name of a migrated PostgreSQL database that nobody has open: a template."""
+    with postgres_cluster.database() as url:
+        _migrate(url)
+        yield url.rpartition("/")[2]
+
+
+def _migrate(url: str) -> None:
+    opened = Store(url)
     opened.migrate()
-    yield opened
     opened.close()
+
+
+@pytest.fixture
+def store(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A migrated store: the copy of one, since migrating costs more than most tests."""
+    with ExitStack() as stack:
+        if database_kind == "sqlite":
+            path = tmp_path / "central.db"
+            shutil.copy(request.getfixturevalue("migrated_file"), path)
+            url = f"sqlite:///{path}"
+        else:
+            cluster = request.getfixturevalue("postgres_cluster")
+            url = stack.enter_context(cluster.database(template=request.getfixturevalue("migrated_name")))
+        opened = Store(url)
+        stack.callback(opened.close)
+        yield opened
 
 
 def record(**changes: Any) -> ProcessRecord:

@@ -9,9 +9,9 @@ from central.store import Store
 from contracts.facts import LotCreated
 from messaging.broker import BrokerAddress
 from tests.support.brokers import HOST, RunningBroker, mosquitto_broker
-from tests.support.stores import MORNING, NewDatabase, new_database
+from tests.support.stores import MORNING, NewDatabase, database_kind, new_database
 
-__all__ = ["new_database"]
+__all__ = ["database_kind", "new_database"]
 
 PATIENCE_S = 30.0
 
