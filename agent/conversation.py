@@ -3,26 +3,30 @@
 import asyncio
 import math
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import structlog
 from pydantic import ValidationError
 
 from agent.clock import CentralClock
-from agent.delivery import BATCH_BYTES, Delivery, Lane
+from agent.delivery import BATCH_BYTES, LONGEST_SILENCE_S, Delivery, Lane
 from agent.interlock import Interlock
-from agent.outbox import Outbox, Row
+from agent.outbox import Apart, Outbox, Row
 from agent.settings import StationSettings
 from contracts.envelope import (
     MAX_MESSAGE_BYTES,
-    PROPERTY_FIRST,
-    PROPERTY_LAST,
+    PROPERTY_INSTANCE,
+    PROPERTY_SEQS,
     PROPERTY_STREAM,
     Birth,
     Commit,
+    Range,
     RecordsHeader,
     encode_records,
+    ranges_of,
+    seqs_as_text,
 )
 from contracts.errors import LinkError
 from contracts.topics import StationTopics, criteria
@@ -46,8 +50,9 @@ class Speaker:
         self._outbox = outbox
         self._software = software
 
-    async def birth(self, *, online: bool, compare_from: int | None = None) -> Birth:
-        """What the station says of itself now, and whether it asks what of its stream is its own. Raises StoreError."""
+    async def birth(self, *, online: bool, compare_from: Mapping[str, int | None] = MappingProxyType({})) -> Birth:
+        """What the station says of itself now, and from where on it asks what of its streams is its own. Raises
+        StoreError."""
         state = await self._outbox.state()
         return Birth(
             site=self.station.site,
@@ -58,10 +63,12 @@ class Speaker:
             stream_id=state.stream_id,
             last_seq=state.last_seq,
             oldest_available=state.oldest_available,
-            earlier=state.earlier,
+            earlier=tuple(
+                held.model_copy(update={"compare_from": compare_from.get(held.stream_id)}) for held in state.earlier
+            ),
             parked=state.parked,
             troubles=self._outbox.troubles(),
-            compare_from=compare_from,
+            compare_from=compare_from.get(state.stream_id),
             host=socket.gethostname(),
             software=self._software,
             at=datetime.now(UTC),
@@ -109,8 +116,9 @@ class Conversation:
         self._stream_id = ""
         self._told: Birth | None = None
         self._told_at = 0.0
-        self._is_answered = False
-        self._compare_from: int | None = None
+        self._ask_patience_s = resend_after_s
+        self._untold: dict[str, Apart] = {}
+        self._answered: set[str] = set()
         self._refusal: LinkError | None = None
         self._unacknowledged = 0
         self._turn = asyncio.Lock()
@@ -119,13 +127,20 @@ class Conversation:
 
     async def hello(self) -> None:
         """Say what the station holds; central answers with what it has of it. Raises LinkError, StoreError."""
-        birth = await self._speaker.birth(online=True, compare_from=self._compare_from)
+        asked = {name: apart.ask_from for name, apart in self._untold.items()}
+        birth = await self._speaker.birth(online=True, compare_from=asked)
         self._told, self._told_at = birth, self._clock.since_boot()
+        self._answered.clear()
         self._stream_id = birth.stream_id
         held = [birth.stream_id, *(stream.stream_id for stream in birth.earlier)]
+        for name in held:
+            if name not in self._deliveries:
+                self._untold[name] = Apart()
+        self._untold = {name: apart for name, apart in self._untold.items() if name in held}
         self._deliveries = {
             name: self._deliveries.get(name) or Delivery(self._outbox, name, self._resend_after_s) for name in held
         }
+        self._outbox.live = self._stream_id not in self._untold
         await self._session.publish(self._speaker.topics.state, birth.model_dump_json().encode(), retain=True)
         self._wait_from(self._told_at)
 
@@ -169,61 +184,99 @@ class Conversation:
             log.warning("commit not understood", error=str(error)[:300])
             return
         delivery = self._deliveries.get(commit.stream_id)
-        if delivery is None:
-            return
-        if commit.stream_id == self._stream_id and not await self._is_of_us(commit):
-            return
-        if delivery.commit is not None and commit.is_late(delivery.commit):
-            return
-        await self._outbox.settle(commit)
+        if delivery is None or message.retain:
+            return  # what is retained was said before we were here
+        assert self._told is not None, "say hello first"
+        is_answer, asked_at = commit.answers == self._told.at, self._told_at
+        if is_answer:
+            self._note_answer(commit.stream_id)
+        taken = commit.taken.get(self._speaker.instance, ())
+        await self._settle(commit, taken)
         now = self._clock.since_boot()
-        asked = delivery.adopt(commit, self._last_seq(delivery), now)
-        if not message.retain:
-            self.is_heard = True
-            self._waiting_since = now if any(one.due_at < math.inf for one in self._deliveries.values()) else None
-            if self._told is not None and commit.answers == self._told.at:
-                asked = max(asked or 0.0, self._told_at)
-            if asked is not None and self._clock.heard(asked, commit.at):
-                await self._outbox.keep_note(CLOCK_NOTE, self._clock.as_note())
-        self._outbox.live = self._deliveries[self._stream_id].commit is not None
+        measured = delivery.take(taken, now)
+        if not (delivery.commit is not None and commit.is_late(delivery.commit)) and await self._is_told(commit):
+            await delivery.adopt(commit, self._last_seq(delivery))
+        self.is_heard = True
+        is_owed = self._is_asking or any(one.due_at < math.inf for one in self._deliveries.values())
+        self._waiting_since = now if is_owed else None
+        if is_answer:
+            measured = max(measured or 0.0, asked_at)
+        if measured is not None and self._clock.heard(measured, commit.at):
+            await self._outbox.keep_note(CLOCK_NOTE, self._clock.as_note())
         self._more.set()
 
-    async def _is_of_us(self, commit: Commit) -> bool:
-        """Whether this tells of our own records: while another may write in our stream, numbers alone say nothing.
+    def _note_answer(self, stream_id: str) -> None:
+        self._answered.add(stream_id)
+        if stream_id == self._stream_id:
+            # It is answered last: of the others, those without an answer are not ours, says central.
+            self._outbox.refused = tuple(sorted(self._untold.keys() - self._answered))
 
-        A retained word may be older than the other's; the answer to our birth tells whether there is one.
+    @property
+    def _is_asking(self) -> bool:
+        """True while central owes us an answer."""
+        return bool(self._untold.keys() - set(self._outbox.refused))
+
+    async def _settle(self, commit: Commit, taken: Sequence[Range]) -> None:
+        """What central took from this process it holds in our very content, whoever else writes in the stream."""
+        if not (taken or commit.disputed):
+            return
+        settled = await self._outbox.settle(commit.stream_id, taken, commit.disputed)
+        if settled.disputed:
+            self._tell_disputed(commit.stream_id, settled.disputed)
+
+    async def _is_told(self, commit: Commit) -> bool:
+        """Whether it is told what of this stream is ours: while another may write in it, numbers alone say nothing.
+
+        Central's answer to our birth is compared with what is not settled here, and once more whenever somebody else
+        turns out to write in the present stream. Asks central where it has to be asked.
         """
-        assert self._told is not None, "say hello first"
-        is_answer = commit.answers == self._told.at
-        self._is_answered = self._is_answered or is_answer
-        if self._compare_from is not None:
-            if is_answer and commit.contents is not None:
-                await self._tell_apart(commit)
+        name = commit.stream_id
+        if name in self._untold and name not in self._answered:
             return False
-        copied = self._speaker.instance in commit.mint
-        if self._is_answered and (copied or commit.highest > await self._outbox.sent()):
+        is_present = name == self._stream_id
+        copied = is_present and self._speaker.instance in commit.mint
+        if name not in self._untold:
+            if not (copied or (is_present and commit.highest > await self._outbox.sent())):
+                return True
             # An older image of this outbox was restored, or a copy of it runs beside us.
-            await self._ask_from(await self._outbox.first_unsettled())
+            self._doubt(name, Apart())
+        self._ask_patience_s = self._resend_after_s
+        apart = await self._outbox.tell_apart(commit, self._untold[name].others, anew=copied)
+        if apart.disputed:
+            self._tell_disputed(name, apart.disputed)
+        if apart.ask_from is not None:
+            self._untold[name] = apart
+            await self.hello()
             return False
-        return self._is_answered
-
-    async def _ask_from(self, seq: int | None) -> None:
-        """Ask central what it holds from this number on, and send nothing meanwhile; None: all is told."""
-        self._compare_from = seq
-        self._outbox.live = False
-        await self.hello()
-
-    async def _tell_apart(self, commit: Commit) -> None:
-        copied = self._speaker.instance in commit.mint
-        more = await self._outbox.tell_apart(commit, anew=copied)
+        del self._untold[name]
+        self._outbox.refused = tuple(one for one in self._outbox.refused if one != name)
         if self._outbox.stream_id != self._stream_id:
             log.error(
                 "another agent writes in this stream: new stream"
-                if copied
+                if copied or apart.others
                 else "central knows more of this stream than the outbox: new stream",
                 stream_id=self._outbox.stream_id,
+                moved=len(apart.others),
             )
-        await self._ask_from(more)
+            await self.hello()
+        elif apart.others:
+            log.error("another agent used numbers of an earlier stream: ours move on", records=len(apart.others))
+        self._outbox.live = self._stream_id not in self._untold
+        return name in self._deliveries
+
+    def _doubt(self, name: str, apart: Apart) -> None:
+        """Send nothing of this stream until it is told what of it is ours."""
+        self._untold[name] = apart
+        self._deliveries[name].hold()
+        if name == self._stream_id:
+            self._outbox.live = False
+
+    def _tell_disputed(self, stream_id: str, records: int) -> None:
+        log.error(
+            "results disputed: another agent used their numbers; central keeps both in quarantine",
+            stream_id=stream_id,
+            records=records,
+        )
 
     # -- records out -------------------------------------------------------------------------------------------------
 
@@ -233,8 +286,6 @@ class Conversation:
         async with self._turn:
             if self._refusal is not None:
                 raise self._refusal
-            if self._compare_from is not None:
-                return False
             if self._outbox.stream_id != self._stream_id:
                 raise LinkError("the outbox began a new stream")
             if self._told is not None and self._told.troubles != self._outbox.troubles():
@@ -275,8 +326,8 @@ class Conversation:
             payload,
             user_properties={
                 PROPERTY_STREAM: delivery.stream_id,
-                PROPERTY_FIRST: str(rows[0].seq),
-                PROPERTY_LAST: str(rows[-1].seq),
+                PROPERTY_SEQS: seqs_as_text(ranges_of([row.seq for row in rows])),
+                PROPERTY_INSTANCE: self._speaker.instance,
             },
         )
         self._unacknowledged += len(payload)
@@ -298,8 +349,10 @@ class Conversation:
         await self.hello()
 
     async def _wait(self) -> None:
-        """Until there is something new; without progress for a while, begin again at the first uncommitted."""
+        """Until there is something new; without an answer or progress for a while, ask or send again."""
         due_at = min((delivery.due_at for delivery in self._deliveries.values()), default=math.inf)
+        if self._is_asking:
+            due_at = min(due_at, self._told_at + self._ask_patience_s)
         rest_s = None if due_at == math.inf else max(0.0, due_at - self._clock.since_boot())
         try:
             async with asyncio.timeout(rest_s):
@@ -308,11 +361,26 @@ class Conversation:
             pass
         async with self._turn:
             now = self._clock.since_boot()
-            for delivery in self._deliveries.values():
-                span = delivery.silent_for_too_long(now)
-                if span is not None:
-                    log.warning("no commit from central, sending again", first=span[0], last=span[1])
-                    delivery.send_again(self._last_seq(delivery), now)
+            for delivery in list(self._deliveries.values()):
+                await self._send_again(delivery, now)
+            if self._is_asking and now >= self._told_at + self._ask_patience_s:
+                log.warning("central has not answered, asking again")
+                self._ask_patience_s = min(2 * self._ask_patience_s, max(LONGEST_SILENCE_S, self._resend_after_s))
+                await self.hello()
+
+    async def _send_again(self, delivery: Delivery, now: float) -> None:
+        """What has been under way for too long is sent again; where central has something under its number, only when
+        it is told that this is not ours."""
+        span = delivery.silent_for_too_long(now)
+        if span is None or delivery.commit is None:
+            return
+        doubtful = await self._outbox.in_doubt(delivery.commit)
+        if doubtful is not None:
+            self._doubt(delivery.stream_id, Apart(ask_from=doubtful))
+            await self.hello()
+            return
+        log.warning("no commit from central, sending again", first=span[0], last=span[1])
+        delivery.send_again(self._last_seq(delivery), now)
 
     def _last_seq(self, delivery: Delivery) -> int:
         if delivery.stream_id == self._stream_id:

@@ -5,11 +5,11 @@ backlog at most. Central accepts numbers in any order and says what it has as ra
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from agent.outbox import Outbox, Row
-from contracts.envelope import MAX_MESSAGE_BYTES, Commit
+from contracts.envelope import MAX_MESSAGE_BYTES, Commit, Range
 
 BATCH_RECORDS = 250
 """Records of one lane that are on their way, and so in one message, at most."""
@@ -35,9 +35,9 @@ class Lane:
             self._sizes[row.seq] = len(row.body)
             self.after = max(self.after, row.seq)
 
-    def arrived(self, commit: Commit) -> list[float]:
-        """What the commit covers of it is under way no more; returns when that was sent."""
-        arrived = [seq for seq in self.under_way if commit.covers(seq)]
+    def arrived(self, taken: Sequence[Range]) -> list[float]:
+        """What central has taken of it is under way no more; returns when that was sent."""
+        arrived = [seq for seq in self.under_way if any(first <= seq <= last for first, last in taken)]
         for seq in arrived:
             del self._sizes[seq]
         return [self.under_way.pop(seq) for seq in arrived]
@@ -51,7 +51,8 @@ class Lane:
 class Delivery:
     """One stream's way to central.
 
-    ``commit`` is what central last said of it. Of a stream that is written no more everything is backlog.
+    ``commit`` is what central last said of it; None while it is not told what of that is ours: nothing is sent then.
+    Of a stream that is written no more everything is backlog.
     """
 
     def __init__(self, outbox: Outbox, stream_id: str, resend_after_s: float) -> None:
@@ -65,19 +66,28 @@ class Delivery:
         self.stream_id = stream_id
         self.commit: Commit | None = None
 
-    def adopt(self, commit: Commit, last_seq: int, now: float) -> float | None:
-        """Take in what central has. Returns when the newest of what it had for the first time was sent, if known."""
-        before, self.commit = self.commit, commit
+    def take(self, taken: Sequence[Range], now: float) -> float | None:
+        """Central has taken these from us. Returns when the newest of what was sent once was sent, if known."""
         oldest = self._oldest
-        if before is None or commit.takes_back(before):
-            # A first word, or a central that knows less than before or asks again: begin at what it lacks.
-            self._begin_again(last_seq)
-        self._backlog.arrived(commit)
+        self._backlog.arrived(taken)
         # Only the fresh lane sends everything once: what arrived of it was under way for as long as it took.
-        measured = max(self._fresh.arrived(commit), default=None)
+        measured = max(self._fresh.arrived(taken), default=None)
         if self._oldest != oldest:
             self._progress_at, self._patience_s = now, self._resend_after_s
         return measured
+
+    async def adopt(self, commit: Commit, last_seq: int) -> None:
+        """Go by what central says it has: all that is not settled here is to be sent. Raises StoreError."""
+        if self.commit is None or commit.takes_back(self.commit):
+            # A first word, or a central that knows less than before or asks again: begin at what it lacks.
+            await self._outbox.take_back(commit)
+            self._begin_again(last_seq)
+        self.commit = commit
+
+    def hold(self) -> None:
+        """Send nothing until central has said what of this stream is ours."""
+        self.commit = None
+        self._fresh, self._backlog = Lane(), Lane()
 
     async def next_batch(self, last_seq: int) -> tuple[Lane, list[Row]] | None:
         """What to send next, within the bounds of a message, or one record beyond them; None: nothing for now."""
@@ -153,7 +163,6 @@ class Delivery:
         return None
 
     def _begin_again(self, last_seq: int) -> None:
-        assert self.commit is not None
-        self._backlog = Lane(self.commit.committed_seq)
+        self._backlog = Lane()
         self._backlog_ends = last_seq
         self._fresh = Lane(last_seq)

@@ -194,23 +194,24 @@ class Ingestor:
                     births.append(birth)
                 else:
                     arrivals.append(birth)
-        commits: dict[tuple[str, str], StationCommit] = {}
+        commits: list[StationCommit] = []
         if arrivals:
             result = await self._kept(arrivals)
             self.counters.add(result)
-            commits |= {(station.commit.stream_id, station.station): station for station in result.commits}
+            commits += result.commits
             self._report(result)
+        answers: dict[tuple[str, str], StationCommit] = {}
         for birth in births:
             # The present stream last: a topic retains one message.
             for stream in reversed(birth.of_each_stream()):
                 answer = await self._registered(stream, present=stream.stream_id == birth.stream_id)
                 if answer is not None and birth.online:
                     key = stream.stream_id, birth.station
-                    commits.pop(key, None)
-                    commits[key] = answer.told_to(birth.at)
+                    answers.pop(key, None)
+                    answers[key] = answer.told_to(birth.at)
         for message in batch:
             heard.acknowledge(message)
-        for station in commits.values():
+        for station in (*commits, *answers.values()):
             topics = StationTopics(station.site, station.line, station.station)
             await session.publish(topics.commits, station.commit.model_dump_json().encode(), retain=True)
 

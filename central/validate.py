@@ -11,16 +11,17 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from central.store import Arrival, Rejected
-from contracts.base import Seq, StreamId
+from contracts.base import InstanceId, Seq, StreamId
 from contracts.envelope import (
     MAX_MESSAGE_BYTES,
-    PROPERTY_FIRST,
-    PROPERTY_LAST,
+    PROPERTY_INSTANCE,
+    PROPERTY_SEQS,
     PROPERTY_STREAM,
     Birth,
     RecordsHeader,
     RecordsMessage,
     encode_records,
+    seqs_from_text,
 )
 from contracts.identity import lot_parts
 from contracts.permit import PermitRecord, StationRecord
@@ -31,6 +32,7 @@ from messaging.session import Message
 
 _stream_id: TypeAdapter[str] = TypeAdapter(StreamId)
 _seq: TypeAdapter[int] = TypeAdapter(Seq)
+_instance: TypeAdapter[str] = TypeAdapter(InstanceId)
 
 ANY = SerialForm()
 """Any number but a word for "nothing read"."""
@@ -217,15 +219,14 @@ def _foreign(header: RecordsHeader, message: Message, topics: StationTopics) -> 
 
 
 def _refuse(message: Message, topics: StationTopics, reason: str) -> Arrival:
-    """The whole message to quarantine; it settles by the range in its user properties, where they are there."""
+    """The whole message to quarantine; it settles by the numbers in its user properties, where they are there."""
     properties = message.user_properties
     stream_id = _valid(_stream_id, properties.get(PROPERTY_STREAM))
-    first = _valid(_seq, _int(properties.get(PROPERTY_FIRST)))
-    last = _valid(_seq, _int(properties.get(PROPERTY_LAST)))
-    if stream_id is None or first is None or last is None or not first <= last < first + MAX_MESSAGE_BYTES:
-        first = last = None
-    rejected = Rejected(message.topic, stream_id, first, last, reason, message.payload)
-    return Arrival(stream_id, topics.site, topics.line, topics.station, (), (rejected,))
+    seqs = seqs_from_text(properties.get(PROPERTY_SEQS, "")) if stream_id is not None else None
+    first, last = (None, None) if seqs is None else (seqs[0][0], seqs[-1][1])
+    rejected = Rejected(message.topic, stream_id, first, last, reason, message.payload, seqs or ())
+    instance = _valid(_instance, properties.get(PROPERTY_INSTANCE))
+    return Arrival(stream_id, topics.site, topics.line, topics.station, (), (rejected,), instance=instance)
 
 
 def _seq_or_none(item: Any) -> int | None:
@@ -240,10 +241,6 @@ def _valid(form: TypeAdapter[Any], value: Any) -> Any:
         return form.validate_python(value)
     except ValidationError:
         return None
-
-
-def _int(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
 def _told(error: ValueError) -> str:

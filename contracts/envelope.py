@@ -1,6 +1,7 @@
 """What travels over MQTT: a message of records, the commit acknowledgement, a station's birth (design.md)."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Annotated, Self
 
@@ -13,7 +14,10 @@ VERSION = 1
 MAX_MESSAGE_BYTES = 256 * 1024
 """A message is at most this large; a larger record is parked on the station, visibly."""
 
-PROPERTY_STREAM, PROPERTY_FIRST, PROPERTY_LAST = "stream_id", "first_seq", "last_seq"
+MAX_RECORDS = 1000
+"""Of a message that cannot be read, so many numbers are believed at most."""
+
+PROPERTY_STREAM, PROPERTY_SEQS, PROPERTY_INSTANCE = "stream_id", "seqs", "instance"
 """User properties of a records message, so that an unreadable payload can be settled too."""
 
 
@@ -83,9 +87,18 @@ class Contents(Contract):
         return self.first + len(self.digests) - 1
 
     def has(self, seq: int, digest: str) -> bool | None:
-        """Whether central holds this content under this number; None where it holds nothing there."""
-        held = self.digests[seq - self.first].split() if self.first <= seq <= self.last else []
-        return bool({UNKNOWN_CONTENT, digest[:DIGEST_DIGITS]} & set(held)) if held else None
+        """Whether central holds this content under this number; None where nothing that can be read is held there."""
+        held = self._held(seq)
+        if digest[:DIGEST_DIGITS] in held:
+            return True
+        return False if held - {UNKNOWN_CONTENT} else None
+
+    def is_disputed(self, seq: int) -> bool:
+        """Whether more than one content came under this number."""
+        return len(self._held(seq)) > 1
+
+    def _held(self, seq: int) -> set[str]:
+        return set(self.digests[seq - self.first].split()) if self.first <= seq <= self.last else set()
 
 
 class Commit(Contract):
@@ -100,6 +113,11 @@ class Commit(Contract):
     each change of the stream's ledger while central's database stays open (``generation``). ``mint`` names instances
     that must begin a new stream, because another one writes in this stream too. ``answers`` is the ``at`` of the birth
     this was said in answer to: the station measures its clock by it. ``contents`` answers a birth that asks for them.
+
+    A number says what central has, and not whose it is: two agents with copies of one outbox give the same numbers.
+    ``taken`` says what central has just taken in the very content in which an agent's process (instance) sent it,
+    committed or in quarantine: that settles it, and only that or ``contents`` does. ``disputed`` are numbers that the
+    same transaction found used for more than one content: all of them are in quarantine.
     """
 
     v: MessageVersion = 1
@@ -113,6 +131,8 @@ class Commit(Contract):
     mint: tuple[InstanceId, ...] = ()
     answers: UtcTime | None = None
     contents: Contents | None = None
+    taken: dict[InstanceId, tuple[Range, ...]] = Field(default_factory=dict)
+    disputed: tuple[Range, ...] = ()
     at: UtcTime
 
     def covers(self, seq: int) -> bool:
@@ -151,11 +171,15 @@ class Commit(Contract):
 
 
 class HeldStream(Contract):
-    """A stream that a station once wrote and still keeps records of: central may ask for them."""
+    """A stream that a station once wrote and still keeps records of: central may ask for them.
+
+    ``compare_from``: as in ``Birth``.
+    """
 
     stream_id: StreamId
     last_seq: Count
     oldest_available: Count
+    compare_from: Seq | None = None
 
 
 class Birth(Contract):
@@ -164,8 +188,8 @@ class Birth(Contract):
     ``instance`` is the process that speaks: minted at each start and kept nowhere, so that a copied outbox has
     another one. ``earlier`` are streams it wrote before the present one. ``parked`` counts records too large to send.
     ``troubles`` are the station's own troubles with keeping results, in words for a person: a full disk, a damaged
-    outbox set aside; empty when there are none. ``compare_from``: another agent may write in the present stream too;
-    the station asks what central holds from this number on, to tell its own from the other's.
+    outbox set aside; empty when there are none. ``compare_from``: central has numbers that the station has not settled;
+    the station asks what central holds from this number on, to tell its own from another agent's.
     """
 
     v: MessageVersion = 1
@@ -188,7 +212,7 @@ class Birth(Contract):
     def of_each_stream(self) -> "tuple[Birth, ...]":
         """One birth per stream the station holds, the present stream's first: each has a ledger of its own."""
         alone = self.model_copy(update={"earlier": ()})
-        return alone, *(alone.model_copy(update={**dict(held), "compare_from": None}) for held in self.earlier)
+        return alone, *(alone.model_copy(update=dict(held)) for held in self.earlier)
 
 
 def ranges_of(seqs: Sequence[int]) -> tuple[Range, ...]:
@@ -200,6 +224,22 @@ def ranges_of(seqs: Sequence[int]) -> tuple[Range, ...]:
         else:
             ranges.append((seq, seq))
     return tuple(ranges)
+
+
+def seqs_as_text(ranges: Iterable[Range]) -> str:
+    """What stands in the user property: ``1-250,300``."""
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
+
+
+def seqs_from_text(text: str) -> tuple[Range, ...] | None:
+    """The same back; None where it is no such text, or names more than MAX_RECORDS numbers."""
+    if re.fullmatch(r"[1-9][0-9]{0,17}(-[1-9][0-9]{0,17})?(,[1-9][0-9]{0,17}(-[1-9][0-9]{0,17})?)*", text) is None:
+        return None
+    ends = [part.split("-") for part in text.split(",")]
+    ranges = tuple((int(end[0]), int(end[-1])) for end in ends)
+    rising = all(before[1] < after[0] for before, after in pairwise([(0, 0), *ranges]))
+    counts = [last - first + 1 for first, last in ranges]
+    return ranges if rising and min(counts) > 0 and sum(counts) <= MAX_RECORDS else None
 
 
 def encode_records(header: RecordsHeader, rows: Sequence[tuple[int, bytes]]) -> bytes:

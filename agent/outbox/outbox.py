@@ -4,7 +4,7 @@ A result that is in here survives a SIGKILL at any instruction and a power cut a
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from agent.outbox.file import OutboxFile
 from agent.outbox.room import Limits, Room
 from agent.outbox.streams import Row
 from agent.outbox.writer import Writer
-from contracts.envelope import Commit, HeldStream
+from contracts.envelope import Commit, HeldStream, Range, ranges_of
 from contracts.errors import StoreError
 from contracts.permit import StationRecord
 from contracts.record import canonical
@@ -34,8 +34,8 @@ class StreamState:
     """What the outbox holds of its present stream, and beside it.
 
     ``oldest_available`` is 0 when nothing is held of the present stream. ``sent`` is the highest seq that may have
-    been sent: what central knows above it did not come from this file. ``unsettled`` and ``parked`` count the records
-    of every stream.
+    been sent: what central knows above it did not come from this file. ``unsettled``, ``parked`` and ``disputed`` count
+    the records of every stream.
     """
 
     stream_id: str
@@ -45,6 +45,28 @@ class StreamState:
     earlier: tuple[HeldStream, ...]
     unsettled: int
     parked: int
+    disputed: int
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Records settled, and records newly known to be disputed."""
+
+    records: int = 0
+    disputed: int = 0
+
+
+@dataclass(frozen=True)
+class Apart:
+    """How far our records are told from another's.
+
+    ``ask_from``: from where on central has to be asked, None when all is told. ``others`` are numbers of ours under
+    which it holds another's record, ``disputed`` how many were found now under which it holds both.
+    """
+
+    ask_from: int | None = None
+    others: frozenset[int] = frozenset()
+    disputed: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,10 +90,11 @@ class Outbox:
         self._room = Room(path, limits)
         self._writer = Writer(f"outbox {path}", self._room, self._file.renew, self._tell)
         self._run = self._writer.run
-        self._adopted: dict[str, Commit] = {}
         self.heard: Callable[[], None] = lambda: None
         self.live = False
         """True while the uplink sends each record at once: it is then marked as sent in its own commit."""
+        self.refused: tuple[str, ...] = ()
+        """Streams here that are another station's, central says: it takes nothing of them from us."""
 
     @property
     def last_seq(self) -> int:
@@ -113,6 +136,11 @@ class Outbox:
         found += [
             f"a damaged outbox was set aside as {path.name}; it comes back with: neurohub-agent outbox salvage {path}"
             for path in self._file.aside
+        ]
+        found += [
+            f"stream {name} is another station's at central, and this outbox a copy: what central lacks of it stays"
+            " here; bring it to that station with neurohub-agent outbox salvage"
+            for name in self.refused
         ]
         return tuple(text[:500] for text in found)
 
@@ -196,7 +224,7 @@ class Outbox:
 
         def work(connection: sqlite3.Connection) -> StreamState:
             numbers = self._writer.numbers
-            # Three questions instead of one: each has an index that answers it.
+            # Four questions instead of one: each has an index that answers it.
             (oldest,) = connection.execute(
                 "SELECT coalesce(min(seq), 0) FROM records WHERE stream = ?", (numbers.stream,)
             ).fetchone()
@@ -206,6 +234,9 @@ class Outbox:
             (parked,) = connection.execute(
                 "SELECT count(*) FROM records INDEXED BY parked WHERE parked IS NOT NULL"
             ).fetchone()
+            (disputed,) = connection.execute(
+                "SELECT count(*) FROM records INDEXED BY disputed WHERE disputed IS NOT NULL"
+            ).fetchone()
             return StreamState(
                 numbers.stream_id,
                 numbers.last_seq,
@@ -214,6 +245,7 @@ class Outbox:
                 streams.earlier(connection),
                 unsettled,
                 parked,
+                disputed,
             )
 
         return await self._run(work)
@@ -240,23 +272,29 @@ class Outbox:
                     yield row.body
                 after = rows[-1].seq
 
-    async def settle(self, commit: Commit) -> int:
-        """Adopt what central says it has committed of a stream, also when that is less than before. Returns rows
-        changed. Raises StoreError."""
-        adopted = self._adopted.get(commit.stream_id)
+    async def settle(self, stream_id: str, taken: Sequence[Range], disputed: Sequence[Range] = ()) -> Settled:
+        """Central holds these, in the very content they have here; ``disputed`` are in its quarantine, beside another
+        content. Raises StoreError."""
 
-        def work(connection: sqlite3.Connection) -> int:
-            stream = streams.row_of(connection, commit.stream_id)
+        def work(connection: sqlite3.Connection) -> Settled:
+            stream = streams.row_of(connection, stream_id)
             if stream is None:
-                return 0
-            changed = streams.settle(connection, stream, commit)
-            if adopted is None or commit.takes_back(adopted):
-                changed += streams.take_back(connection, stream, commit)
-            return changed
+                return Settled()
+            settled = streams.settle(connection, stream, taken)
+            return Settled(settled, streams.mark_disputed(connection, stream, disputed))
 
-        changed = await self._run(work)
-        self._adopted[commit.stream_id] = commit
-        return changed
+        return await self._run(work)
+
+    async def take_back(self, commit: Commit) -> None:
+        """What central has no more, or asks for again, is unsettled: it was restored, or wants it once more. Raises
+        StoreError."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            stream = streams.row_of(connection, commit.stream_id)
+            if stream is not None:
+                streams.take_back(connection, stream, commit)
+
+        await self._run(work)
 
     async def park(self, stream_id: str, seq: int, reason: str) -> None:
         """Set a record aside that cannot be sent (too large for a message, damaged); it stays, and is counted."""
@@ -274,35 +312,51 @@ class Outbox:
         if up_to > self._writer.committed.sent:
             await self._run(lambda connection: self._mark_sent(connection, up_to))
 
-    async def first_unsettled(self) -> int:
-        """The first number of the present stream that central is not known to have."""
-        return await self._run(lambda connection: streams.first_unsettled(connection, self._writer.numbers))
-
-    async def tell_apart(self, commit: Commit, *, anew: bool) -> int | None:
-        """Tell our records from another's in the present stream, by the ``contents`` of central's answer.
-
-        What central has of ours is settled. A new stream begins when it has something else, or knows more than was
-        ever kept here, or with ``anew``: what is not there moves into it, but for what may be on its way. Returns the
-        number to ask on from, where the answer did not reach the end; None when all is told. Raises StoreError.
-        """
-        contents = commit.contents
-        assert contents is not None, "ask for them"
+    async def in_doubt(self, commit: Commit) -> int | None:
+        """The first number that central has, by what it says, and that is not settled here; None: there is none."""
 
         def work(connection: sqlite3.Connection) -> int | None:
-            old = self._writer.numbers
-            compared = streams.compare(connection, old.stream, contents)
-            streams.settle_these(connection, old.stream, compared.ours)
-            more = contents.last < min(commit.highest, old.last_seq) and not compared.others
-            if more:
+            stream = streams.row_of(connection, commit.stream_id)
+            return None if stream is None else streams.first_in_doubt(connection, stream, commit, 0)
+
+        return await self._run(work)
+
+    async def tell_apart(self, commit: Commit, others: Collection[int] = (), *, anew: bool = False) -> Apart:
+        """Tell our records from another's in a stream, by what central says of it and, with ``contents``, holds of it.
+
+        What central has of ours is settled. Where it has numbers beyond those told, which are not settled here, the
+        answer says from which on to ask; call again with that answer, and the ``others`` found so far. When nothing is
+        left to ask, the others move: another's record stands in their place. For the present stream a new one begins
+        for them; also where central knows more of it than was ever kept here, or with ``anew``. Raises StoreError.
+        """
+        contents = commit.contents
+
+        def work(connection: sqlite3.Connection) -> Apart:
+            numbers = self._writer.numbers
+            stream = streams.row_of(connection, commit.stream_id)
+            if stream is None:
+                return Apart()
+            found, told = streams.Compared(), 0
+            if contents is not None:
+                found, told = streams.compare(connection, stream, commit.stream_id, contents), contents.last
+                streams.settle(connection, stream, ranges_of(found.ours))
+                streams.mark_disputed(connection, stream, ranges_of(found.disputed))
+            apart = Apart(
+                ask_from=streams.first_in_doubt(connection, stream, commit, told),
+                others=frozenset({*others, *found.others}),
+                disputed=len(found.disputed),
+            )
+            if apart.ask_from is not None:
                 # What was never sent must not count as sent before all is told: it may have to move.
-                return contents.last + 1
-            if anew or compared.others or commit.highest > old.last_seq:
-                self._writer.numbers = streams.begin_beside(
-                    connection, old, compared, told=contents.last, known=commit.highest
-                )
+                return apart
+            if stream != numbers.stream:
+                moving = sorted(apart.others)
+                self._writer.numbers = streams.move(connection, stream, commit.stream_id, moving, numbers)
+            elif anew or apart.others or commit.highest > numbers.last_seq:
+                self._writer.numbers = streams.begin_beside(connection, numbers, apart.others)
             else:
                 self._mark_sent(connection, commit.highest)
-            return None
+            return apart
 
         return await self._run(work)
 

@@ -3,9 +3,10 @@
 ``streams``: one row per stream this file holds records of; the one without ``ended_at`` is in use. ``sent`` is the
 highest seq that may have left this file, ``absent`` how many numbers up to ``last_seq`` are rightly not here (deleted
 after their time, or never brought back from a damaged file). ``records``: numbered in their stream; settled once
-central has committed them; parked when they cannot be sent; ``crc`` tells a content that is no longer what was kept.
-``cursors``: the last cycle of each machine that was
-kept, and a digest of what it said. ``notes``: what the station remembers about itself.
+central holds their very content; parked when they cannot be sent; ``crc`` tells a content that is no longer what was
+kept; ``disputed`` where their number was used for another content too, so that both are in central's quarantine.
+``cursors``: the last cycle of each machine that was kept, and a digest of what it said. ``notes``: what the station
+remembers about itself.
 
 A month of settled records stays in the file. Whatever is asked while results come in has an index of its own, so
 that the writer never walks through that month.
@@ -72,3 +73,9 @@ def check_contents(db: Database) -> None:
 @migrations()
 def tell_results_of_one_number_apart(db: Database) -> None:
     db.execute("ALTER TABLE cursors ADD COLUMN content TEXT")
+
+
+@migrations()
+def mark_what_is_disputed(db: Database) -> None:
+    db.execute("ALTER TABLE records ADD COLUMN disputed INTEGER")
+    db.execute("CREATE INDEX disputed ON records (stream, seq) WHERE disputed IS NOT NULL")

@@ -4,9 +4,9 @@ import hashlib
 import sqlite3
 import uuid
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from contracts.envelope import Commit, Contents, HeldStream, Range
@@ -65,66 +65,98 @@ def end(connection: sqlite3.Connection, numbers: Numbers) -> None:
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class Compared:
     """Unsettled records beside what central holds under their numbers (``Contents``).
 
-    ``ours`` are there, ``others`` are not although something else is, ``free`` have nothing of anybody in their place.
+    ``ours`` are there, ``disputed`` of them beside another content; ``others`` are not, although another content is.
     """
 
-    ours: list[int] = field(default_factory=list)
-    others: list[int] = field(default_factory=list)
-    free: list[int] = field(default_factory=list)
+    ours: tuple[int, ...] = ()
+    disputed: tuple[int, ...] = ()
+    others: tuple[int, ...] = ()
 
 
-def compare(connection: sqlite3.Connection, stream: int, contents: Contents) -> Compared:
-    """What of a stream is at central under its own number."""
-    compared = Compared()
-    for seq, body in connection.execute(
-        "SELECT seq, body FROM records INDEXED BY unsettled"
-        " WHERE stream = ? AND seq BETWEEN ? AND ? AND settled_at IS NULL ORDER BY seq",
+def compare(connection: sqlite3.Connection, stream: int, stream_id: str, contents: Contents) -> Compared:
+    """Whose is what central holds of a stream. A record that is no longer what was kept is nobody's."""
+    found: defaultdict[bool | None, list[int]] = defaultdict(list)
+    for seq, body, crc in connection.execute(
+        "SELECT seq, body, crc FROM records INDEXED BY unsettled"
+        " WHERE stream = ? AND seq BETWEEN ? AND ? AND settled_at IS NULL AND parked IS NULL ORDER BY seq",
         (stream, contents.first, contents.last),
     ):
-        is_there = contents.has(seq, hashlib.sha256(body).hexdigest())
-        {True: compared.ours, False: compared.others, None: compared.free}[is_there].append(seq)
-    return compared
+        if _is_intact(crc, stream_id, seq, body):
+            found[contents.has(seq, hashlib.sha256(body).hexdigest())].append(seq)
+    disputed = [seq for seq in found[True] if contents.is_disputed(seq)]
+    return Compared(tuple(found[True]), tuple(disputed), tuple(found[False]))
 
 
-def begin_beside(connection: sqlite3.Connection, old: Numbers, compared: Compared, *, told: int, known: int) -> Numbers:
-    """Begin a new stream, because another's records stand under numbers of ``old``; central knows it up to ``known``.
-
-    ``compared`` is the last page of what central told, which ends at ``told``: earlier pages had nothing in the place
-    of what is unsettled there. What is at central keeps its numbers, and so does what may be on its way there, into a
-    place that was free. The rest moves into the new stream, numbered from 1.
-    """
-    others = set(compared.others)
-    waiting = [
-        seq
-        for (seq,) in connection.execute(
-            "SELECT seq FROM records INDEXED BY unsettled WHERE stream = ? AND settled_at IS NULL ORDER BY seq",
-            (old.stream,),
-        )
-        # Once contents differ, all that central knows from there on is the other's.
-        if seq > old.sent or seq in others or told < seq <= known
-    ]
-    new = begin(connection)
-    for number, seq in enumerate(waiting, start=1):
-        (body,) = connection.execute(
-            "SELECT body FROM records WHERE stream = ? AND seq = ?", (old.stream, seq)
+def first_in_doubt(connection: sqlite3.Connection, stream: int, commit: Commit, after: int) -> int | None:
+    """The first number above ``after`` that central has and that is not settled here: perhaps another's."""
+    for first, last in _covered(commit):
+        row = connection.execute(
+            "SELECT seq FROM records INDEXED BY unsettled"
+            " WHERE stream = ? AND seq BETWEEN ? AND ? AND settled_at IS NULL AND parked IS NULL ORDER BY seq LIMIT 1",
+            (stream, max(first, after + 1), last),
         ).fetchone()
-        connection.execute(
-            "UPDATE records SET stream = ?, seq = ?, crc = ? WHERE stream = ? AND seq = ?",
-            (new.stream, number, checksum(new.stream_id, number, body), old.stream, seq),
-        )
+        if row is not None:
+            return int(row[0])
+    return None
+
+
+def begin_beside(connection: sqlite3.Connection, old: Numbers, others: Iterable[int]) -> Numbers:
+    """Begin a new stream, because another writes in ``old`` too.
+
+    ``others`` are numbers of unsettled records under which central holds another's: they move into the new stream, and
+    so does what was never sent. What may be on its way to central, into a place that is free, keeps its number.
+    """
+    unsent = connection.execute(
+        "SELECT seq FROM records INDEXED BY unsettled WHERE stream = ? AND seq > ? AND settled_at IS NULL",
+        (old.stream, old.sent),
+    )
+    moving = sorted({*others, *(seq for (seq,) in unsent)})
+    new = move(connection, old.stream, old.stream_id, moving, begin(connection))
     (last,) = connection.execute(
         "SELECT max(?, coalesce(max(seq), 0)) FROM records WHERE stream = ?", (old.sent, old.stream)
     ).fetchone()
     end(connection, Numbers(old.stream, old.stream_id, last, old.sent))
+    _count_absent(connection, old.stream)
+    return new
+
+
+def move(connection: sqlite3.Connection, stream: int, stream_id: str, seqs: Iterable[int], into: Numbers) -> Numbers:
+    """Number these records of a stream anew, behind all that is numbered in ``into``; answers how that stands then.
+
+    What cannot be sent stays where it is: a damaged record must not get a check sum that is right.
+    """
+    last = into.last_seq
+    for seq in seqs:
+        row = connection.execute(
+            "SELECT body, crc FROM records WHERE stream = ? AND seq = ? AND settled_at IS NULL AND parked IS NULL",
+            (stream, seq),
+        ).fetchone()
+        if row is None or not _is_intact(row[1], stream_id, seq, row[0]):
+            continue
+        last += 1
+        connection.execute(
+            "UPDATE records SET stream = ?, seq = ?, crc = ? WHERE stream = ? AND seq = ?",
+            (into.stream, last, checksum(into.stream_id, last, row[0]), stream, seq),
+        )
+    _count_absent(connection, stream)
+    return replace(into, last_seq=last)
+
+
+def _count_absent(connection: sqlite3.Connection, stream: int) -> None:
+    """Of a stream that has ended, what is not here is rightly not here."""
     connection.execute(
-        "UPDATE streams SET absent = last_seq - (SELECT count(*) FROM records WHERE stream = streams.id) WHERE id = ?",
-        (old.stream,),
+        "UPDATE streams SET absent = last_seq - (SELECT count(*) FROM records WHERE stream = streams.id)"
+        " WHERE id = ? AND ended_at IS NOT NULL",
+        (stream,),
     )
-    return Numbers(new.stream, new.stream_id, len(waiting))
+
+
+def _is_intact(crc: int | None, stream_id: str, seq: int, body: bytes) -> bool:
+    return crc is None or crc == checksum(stream_id, seq, body)
 
 
 def row_of(connection: sqlite3.Connection, stream_id: str) -> int | None:
@@ -133,25 +165,8 @@ def row_of(connection: sqlite3.Connection, stream_id: str) -> int | None:
     return None if row is None else int(row[0])
 
 
-def settle_these(connection: sqlite3.Connection, stream: int, seqs: Iterable[int]) -> None:
-    """Settle these, whatever a commit says."""
-    moment = now()
-    connection.executemany(
-        "UPDATE records SET settled_at = ? WHERE stream = ? AND seq = ? AND settled_at IS NULL",
-        [(moment, stream, seq) for seq in seqs],
-    )
-
-
-def first_unsettled(connection: sqlite3.Connection, numbers: Numbers) -> int:
-    """The first number of the stream in use that central is not known to have; the next one where there is none."""
-    (seq,) = connection.execute(
-        "SELECT min(seq) FROM records INDEXED BY unsettled WHERE stream = ? AND settled_at IS NULL", (numbers.stream,)
-    ).fetchone()
-    return numbers.last_seq + 1 if seq is None else int(seq)
-
-
-def settle(connection: sqlite3.Connection, stream: int, commit: Commit) -> int:
-    """Settle what central has. Returns rows changed."""
+def settle(connection: sqlite3.Connection, stream: int, ranges: Iterable[Range]) -> int:
+    """Settle these: central holds their very content. Returns rows changed."""
     moment = now()
     return sum(
         connection.execute(
@@ -159,7 +174,19 @@ def settle(connection: sqlite3.Connection, stream: int, commit: Commit) -> int:
             " WHERE stream = ? AND seq BETWEEN ? AND ? AND settled_at IS NULL",
             (moment, stream, first, last),
         ).rowcount
-        for first, last in _covered(commit)
+        for first, last in ranges
+    )
+
+
+def mark_disputed(connection: sqlite3.Connection, stream: int, ranges: Iterable[Range]) -> int:
+    """What is settled of these is in quarantine, beside another content. Returns how many are newly marked."""
+    return sum(
+        connection.execute(
+            "UPDATE records SET disputed = 1"
+            " WHERE stream = ? AND seq BETWEEN ? AND ? AND settled_at IS NOT NULL AND disputed IS NULL",
+            (stream, first, last),
+        ).rowcount
+        for first, last in ranges
     )
 
 
@@ -170,7 +197,9 @@ def take_back(connection: sqlite3.Connection, stream: int, commit: Commit) -> in
         (stream, commit.committed_seq),
     ).fetchall()
     lacking = [(stream, seq) for (seq,) in above if not commit.covers(seq)]
-    connection.executemany("UPDATE records SET settled_at = NULL WHERE stream = ? AND seq = ?", lacking)
+    connection.executemany(
+        "UPDATE records SET settled_at = NULL, disputed = NULL WHERE stream = ? AND seq = ?", lacking
+    )
     return len(lacking)
 
 
@@ -187,7 +216,7 @@ def unsettled(
         (stream, after, up_to, max_rows),
     ):
         size += len(body) + 32
-        is_intact = crc is None or crc == checksum(stream_id, seq, body)
+        is_intact = _is_intact(crc, stream_id, seq, body)
         if rows and (size > max_bytes or not is_intact):
             break
         rows.append(Row(seq, body, is_intact))

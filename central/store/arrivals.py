@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from contracts.envelope import Commit
+from contracts.envelope import Commit, Range, ranges_of
 from contracts.permit import StationRecord
 
 
@@ -42,7 +42,8 @@ class Alarm:
 class Rejected:
     """Something that is wrong in itself: kept whole in quarantine.
 
-    With a stream and a range of seqs known (from the message's user properties) it settles in the stream's ledger.
+    With a stream and its seqs known (from the message's user properties) it settles in the stream's ledger. ``seqs``
+    are exactly those, where they are not all from the first to the last.
     """
 
     topic: str
@@ -51,6 +52,14 @@ class Rejected:
     last_seq: int | None
     reason: str
     payload: bytes
+    seqs: tuple[Range, ...] = ()
+
+    @property
+    def settles(self) -> tuple[Range, ...]:
+        """The numbers that are known to be in it."""
+        if self.stream_id is None or self.first_seq is None or self.last_seq is None:
+            return ()
+        return self.seqs or ((self.first_seq, self.last_seq),)
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,14 @@ class Arrival:
     instance: str | None = None
     last_seq: int | None = None
 
+    @property
+    def seqs(self) -> tuple[Range, ...]:
+        """Every number of its stream that is in it, in whatever state."""
+        ranges = [*ranges_of([seq for seq, _, _ in self.records])]
+        for rejected in self.rejected:
+            ranges += rejected.settles
+        return tuple(ranges)
+
 
 @dataclass(frozen=True)
 class StationCommit:
@@ -80,6 +97,15 @@ class StationCommit:
     line: str
     station: str
     commit: Commit
+
+    def after(self, earlier: Commit) -> "StationCommit":
+        """The same, with what a transaction before it has taken of the same stream."""
+        senders = self.commit.taken.keys() | earlier.taken.keys()
+        said = {
+            "taken": {one: (*earlier.taken.get(one, ()), *self.commit.taken.get(one, ())) for one in sorted(senders)},
+            "disputed": (*earlier.disputed, *self.commit.disputed),
+        }
+        return replace(self, commit=self.commit.model_copy(update=said))
 
 
 @dataclass(frozen=True)

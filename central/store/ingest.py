@@ -2,21 +2,21 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from central.store import golden, names
 from central.store.alarms import raise_alarms
-from central.store.arrivals import Alarm, AlarmKind, Arrival, Claim, IngestResult
+from central.store.arrivals import Alarm, AlarmKind, Arrival, Claim, IngestResult, StationCommit
 from central.store.booking import book, processes_by_code
 from central.store.folding import WrongPermit, named_by, refold
 from central.store.leases import end_leases
-from central.store.ledger import Ledger, Opening, Place, claim_streams, keep
+from central.store.ledger import COMMIT_RANGES, Ledger, Opening, Place, claim_streams, keep
 from central.store.quarantined import OTHER_CONTENT, Entry, in_quarantine, quarantine_once
 from central.store.rows import PERMIT, Row, fact_columns, fact_row, impossible, tombstone
-from central.store.spans import told
+from central.store.spans import told, union
 from central.store.statements import rows_where
 from central.store.tables import facts, process_data
 from contracts.envelope import Range, ranges_of
@@ -53,6 +53,7 @@ class Ingestion:
         self._entries: list[Entry] = []
         self._counted: Counter[str] = Counter()
         self._touched: list[Row] = []
+        self._disputed: defaultdict[str, set[int]] = defaultdict(set)
         self._alarmed: defaultdict[tuple[AlarmKind, Claim], list[int]] = defaultdict(list)
 
     def run(self, arrivals: Sequence[Arrival]) -> IngestResult:
@@ -78,8 +79,9 @@ class Ingestion:
         end_leases(self._connection, results.values())
 
         quarantined = quarantine_once(self._connection, self._entries, self._now)
-        for claim, ranges in _arrived(arrivals).items():
-            self._ledgers[claim].settle(ranges, self._now)
+        taken = _taken(arrivals)
+        for claim, by_sender in taken.items():
+            self._ledgers[claim].settle(union(*by_sender.values()), self._now)
         self._note_senders(arrivals)
         touched = [self._ledgers[claim] for claim in sorted(places)]
         keep(self._connection, touched, places, self._now)
@@ -87,7 +89,7 @@ class Ingestion:
         alarms = (*self._alarms(), *wrong_permit_alarms(self._connection, wrong), *failed)
         raise_alarms(self._connection, alarms, self._now)
         return IngestResult(
-            commits=tuple(ledger.commit(self._opening, self._now) for ledger in touched),
+            commits=tuple(self._commit(ledger, taken.get(ledger.claim, {})) for ledger in touched),
             inserted=len(new),
             repeated=self._counted["repeated"],
             refused=Counter((entry.topic, entry.reason) for entry in quarantined),
@@ -95,6 +97,15 @@ class Ingestion:
             foreign=self._counted["foreign"],
             alarms=alarms,
         )
+
+    def _commit(self, ledger: Ledger, taken: Mapping[str | None, Sequence[Range]]) -> StationCommit:
+        """The acknowledgement, with what of whom this transaction has taken."""
+        told = ledger.commit(self._opening, self._now)
+        said = {
+            "taken": {sender: union(ranges)[:COMMIT_RANGES] for sender, ranges in taken.items() if sender is not None},
+            "disputed": ranges_of(sorted(self._disputed[ledger.claim.stream_id]))[:COMMIT_RANGES],
+        }
+        return replace(told, commit=told.commit.model_copy(update=said))
 
     def _sorted_out(self, arrivals: Sequence[Arrival]) -> dict[FactKey, Offers]:
         """Records by number; what is wrong in itself goes to quarantine.
@@ -180,6 +191,7 @@ class Ingestion:
         Who sent the later one has to begin a new stream: its next numbers would be disputed too.
         """
         for key, offers in disputed.items():
+            self._disputed[key[0]].add(key[1])
             there = known.get(key)
             committed = None if there is None else there["digest"]
             keys = {
@@ -281,14 +293,10 @@ def _unproved(arrivals: Sequence[Arrival]) -> set[Claim]:
     return _places(arrivals).keys() - proved
 
 
-def _arrived(arrivals: Sequence[Arrival]) -> dict[Claim, list[Range]]:
-    """What arrived of each stream, records and quarantine alike."""
-    arrived: defaultdict[Claim, list[Range]] = defaultdict(list)
+def _taken(arrivals: Sequence[Arrival]) -> dict[Claim, dict[str | None, list[Range]]]:
+    """What arrived of each stream, records and quarantine alike, by the agent's process that sent it."""
+    taken: defaultdict[Claim, defaultdict[str | None, list[Range]]] = defaultdict(lambda: defaultdict(list))
     for arrival in arrivals:
         if arrival.stream_id is not None:
-            arrived[Claim(arrival.stream_id, arrival.station)] += ranges_of([seq for seq, _, _ in arrival.records])
-        for rejected in arrival.rejected:
-            if rejected.stream_id is not None and rejected.first_seq is not None and rejected.last_seq is not None:
-                claim = Claim(rejected.stream_id, arrival.station)
-                arrived[claim].append((rejected.first_seq, rejected.last_seq))
-    return arrived
+            taken[Claim(arrival.stream_id, arrival.station)][arrival.instance] += arrival.seqs
+    return {claim: dict(by_sender) for claim, by_sender in taken.items()}

@@ -388,7 +388,10 @@ def _singles(arrivals: Iterable[Arrival]) -> Iterable[Arrival]:
 
 
 def _added(results: Sequence[IngestResult]) -> IngestResult:
-    last = {(told.commit.stream_id, told.station): told for result in results for told in result.commits}
+    last: dict[tuple[str, str], StationCommit] = {}
+    for told in (told for result in results for told in result.commits):
+        key = told.commit.stream_id, told.station
+        last[key] = told.after(last[key].commit) if key in last else told
     return IngestResult(
         commits=tuple(last.values()),
         inserted=sum(result.inserted for result in results),

@@ -25,7 +25,6 @@ from agent.cycles import Cursor
 from agent.outbox import Outbox, streams
 from agent.outbox import file as outbox_file
 from agent.outbox.schema import migrations
-from contracts.envelope import Commit
 from contracts.record import ProcessRecord, canonical
 from tests.bench.figures import Spread, ms, table, times
 from tests.support.records import record
@@ -113,7 +112,7 @@ async def _while_cleaning(path: Path, machines: int, seconds: float) -> Side:
     with closing(Outbox(path)) as box:
         box.open()
         last = box.last_seq
-        await box.settle(Commit(stream_id=box.stream_id, epoch="bench", committed_seq=last, at=MORNING))
+        await box.settle(box.stream_id, [(1, last)])
         cleaning = asyncio.create_task(box.prune(0.0))
         with side.round() as waits:
             await _work(box, machines, seconds, waits)

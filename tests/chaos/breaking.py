@@ -150,14 +150,17 @@ class Breaking:
             cluster.signal(signal.SIGCONT)
 
     async def _copy_outbox(self, fault: Fault) -> None:
-        """A copy works beside the original, then makes no more and delivers what it has, with the original cut off."""
+        """A copy works beside the original, then makes no more and delivers what it has, with the original cut off.
+
+        Every other one is an image: whose is what, it and the original have to be told by central.
+        """
         original = self._line.stations[fault.target]
         async with self._turns[fault.target], self._turns[f"cable of {fault.target}"]:
             if fault.strength < SHARED:
                 # What is not delivered yet at this moment, both will deliver.
                 original.to_broker.freeze()
                 await asyncio.sleep(fault.strength / SHARED * BACKLOG_S)
-            copy = await self._line.copy(original)
+            copy = await self._line.copy(original, as_image=fault.number % 2 == 0)
             original.to_broker.thaw()
         holding = [machine for machine in copy.machines.values() if machine.holds]
         for machine in holding:

@@ -193,10 +193,11 @@ class Line:
             "database": ["database"] if self.cluster is not None else [],
         }
 
-    async def copy(self, original: Station) -> Station:
+    async def copy(self, original: Station, *, as_image: bool) -> Station:
         """A second station of the same name, on a copy of the outbox as it is on the disk now, with its own machines.
 
-        The original's agent is killed for it, and started again.
+        The original's agent is killed for it, and started again. ``as_image``: as an image of a whole disk, which does
+        not know that it is a copy; both go on in one stream then, until central tells them.
         """
         station = Station(original.file, self._tools, copy=len(self.copies) + 1)
         self.copies.append(station)
@@ -206,6 +207,8 @@ class Line:
         station.state_dir.mkdir()
         for file in original.state_dir.glob("outbox.db*"):
             await asyncio.to_thread(shutil.copy2, file, station.state_dir)
+        if as_image:
+            await asyncio.to_thread(_forget_the_copying, station.state_dir / "outbox.db")
         await original.agent.start()
         for name, machine in station.machines.items():
             machine.begin_at(station.baseline(name))
@@ -259,13 +262,23 @@ class Line:
                 "BROKER_URL": f"mqtt://{relay.host}:{relay.port}",
                 "AUDIT_ANCHOR_FILE": str(self.folder / "audit-anchors.jsonl"),
             }
-            command = [sys.executable, "-m", "central", "ingest"]
+            # Every other one tells stations what it holds a few numbers at a time, as if there were very many.
+            module = "central" if number % 2 else "tests.chaos.central_in_small_pages"
+            command = [sys.executable, "-m", module, "ingest"]
             if self.parts.ingestors > 1:
                 command += ["--instance", name]
             ingestor = KeptRunning(name, partial(list[str | Path], command), variables, self.folder / f"{name}.log")
             self.ingestors[name] = ingestor
             await ingestor.start()
             self._stack.push_async_callback(ingestor.kill)
+
+
+def _forget_the_copying(outbox: Path) -> None:
+    """Let a copied outbox be where it was, as far as it knows: an image of a disk keeps the place of every file."""
+    with contextlib.closing(sqlite3.connect(outbox)) as connection, connection:
+        (place,) = connection.execute("SELECT value FROM notes WHERE name = 'place'").fetchone()
+        here = f"{place.partition(':')[0]}:{outbox.stat().st_ino}"
+        connection.execute("UPDATE notes SET value = ? WHERE name = 'place'", (here,))
 
 
 def find_faketime() -> Path | None:

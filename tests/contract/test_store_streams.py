@@ -113,6 +113,18 @@ def test_two_contents_in_one_transaction_tell_the_second_sender(store: Store) ->
     assert only_commit(result).mint == (SECOND,)
 
 
+def test_a_commit_says_what_it_has_taken_from_whom_and_what_of_it_is_disputed(store: Store) -> None:
+    unread = reject(b"torn", first=5)
+    made = [sent(1, instance=FIRST), sent(2, instance=FIRST), sent(3, instance=SECOND), sent(4)]
+    torn = Arrival(STREAM, made[0].site, made[0].line, made[0].station, (), (unread,), instance=SECOND)
+    told = only_commit(store.ingest([*made, torn]))
+    assert (told.taken, told.disputed) == ({FIRST: ((1, 2),), SECOND: ((3, 3), (5, 5))}, ())
+    again = only_commit(store.ingest([sent(1, instance=SECOND), sent(2, "FAIL", SECOND)]))
+    assert (again.taken, again.disputed) == ({SECOND: ((1, 2),)}, ((2, 2),)), "the same content, and another one"
+    assert only_commit(store.ingest([sent(2, instance=FIRST)])).disputed == ((2, 2),)
+    assert born(store, birth(FIRST)).commit.taken == {}
+
+
 def test_a_restart_is_no_copy(store: Store) -> None:
     for number, instance in enumerate((FIRST, SECOND, THIRD)):
         assert born(store, birth(instance, at=number)).commit.mint == ()

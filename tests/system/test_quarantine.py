@@ -113,7 +113,7 @@ async def line(broker: RunningBroker, folder: Path) -> AsyncIterator[Line]:
 
 
 def properties(first: int, last: int) -> dict[str, str]:
-    return {"stream_id": STREAM, "first_seq": str(first), "last_seq": str(last)}
+    return {"stream_id": STREAM, "seqs": f"{first}-{last}"}
 
 
 def envelope(seq: int, **changes: Any) -> dict[str, Any]:
@@ -224,9 +224,9 @@ async def test_what_names_no_stream_is_kept_and_settles_nothing(broker: RunningB
     stray: list[tuple[str, dict[str, str]]] = [
         (TOPICS.records, {}),
         (TOPICS.records, {"stream_id": STREAM}),
-        (TOPICS.records, {"stream_id": "no stream", "first_seq": "1", "last_seq": "1"}),
-        (TOPICS.records, {"stream_id": STREAM, "first_seq": "9", "last_seq": "1"}),
-        (TOPICS.records, {"stream_id": STREAM, "first_seq": "-1", "last_seq": "1e9"}),
+        (TOPICS.records, {"stream_id": "no stream", "seqs": "1"}),
+        (TOPICS.records, {"stream_id": STREAM, "seqs": "9-1"}),
+        (TOPICS.records, {"stream_id": STREAM, "seqs": "-1,1e9"}),
         ("f2x/v1/gimcheon/KR01/no station/records", properties(1, 1)),
         ("f2x/v1/gimcheon/KR01/no station/state", {}),
         (TOPICS.state, {}),

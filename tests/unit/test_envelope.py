@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.envelope import Commit, ranges_of
+from contracts.envelope import MAX_RECORDS, Commit, ranges_of, seqs_as_text, seqs_from_text
 
 AT = datetime(2026, 11, 2, tzinfo=UTC)
 seqs = st.sets(st.integers(1, 12))
@@ -46,3 +46,19 @@ def test_late_is_what_was_said_before_by_the_same_central() -> None:
 def test_what_is_asked_for_again_is_known_all_the_same() -> None:
     asked = commit({1}, known_seq=9)
     assert (asked.covers(9), asked.highest) == (False, 9)
+
+
+@given(has=seqs.filter(bool))
+def test_numbers_are_told_and_read_as_text(has: set[int]) -> None:
+    ranges = ranges_of(sorted(has))
+    assert seqs_from_text(seqs_as_text(ranges)) == ranges
+
+
+@given(text=st.text("0123456789-, ", max_size=20) | st.sampled_from(["", "0", "3-1", "1,1", f"1-{MAX_RECORDS + 1}"]))
+def test_a_text_is_numbers_that_rise_or_nothing(text: str) -> None:
+    ranges = seqs_from_text(text)
+    if ranges is not None:
+        told = [seq for first, last in ranges for seq in range(first, last + 1)]
+        assert told == sorted(set(told))
+        assert 1 <= len(told) <= MAX_RECORDS
+        assert min(told) > 0

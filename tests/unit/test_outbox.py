@@ -3,16 +3,16 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from agent.cycles import Cursor
-from agent.outbox import Outbox, Pruned
-from contracts.envelope import Commit, Contents, HeldStream
+from agent.outbox import Apart, Outbox, Pruned, Settled
+from contracts.envelope import HeldStream
 from contracts.errors import SetupError, StoreError
 from contracts.record import ProcessRecord, digest
+from tests.support.commits import commit_of, holding, settle
 from tests.support.records import record
 
 
@@ -22,10 +22,6 @@ async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
     box.open()
     yield box
     box.close()
-
-
-def commit_of(stream_id: str, up_to: int, *ranges: tuple[int, int]) -> Commit:
-    return Commit(stream_id=stream_id, epoch="e", committed_seq=up_to, ranges=ranges, at=datetime.now(UTC))
 
 
 async def waiting(outbox: Outbox) -> list[int]:
@@ -66,7 +62,7 @@ async def test_only_what_central_has_is_settled(outbox: Outbox) -> None:
     stream = (await outbox.state()).stream_id
     for number in range(1, 8):
         await outbox.append(record(number))
-    await outbox.settle(commit_of(stream, 2, (5, 6)))
+    await settle(outbox, commit_of(stream, 2, (5, 6)))
     assert await waiting(outbox) == [3, 4, 7]
 
 
@@ -74,10 +70,24 @@ async def test_a_central_that_was_restored_takes_settling_back(outbox: Outbox) -
     stream = (await outbox.state()).stream_id
     for number in range(1, 6):
         await outbox.append(record(number))
-    await outbox.settle(commit_of(stream, 5))
+    await settle(outbox, commit_of(stream, 5))
     assert await waiting(outbox) == []
-    await outbox.settle(commit_of(stream, 2, (4, 4)))
+    await settle(outbox, commit_of(stream, 2, (4, 4)))
     assert await waiting(outbox) == [3, 5]
+
+
+async def test_what_is_taken_beside_another_content_is_counted_as_disputed(outbox: Outbox) -> None:
+    stream = outbox.stream_id
+    for number in range(1, 5):
+        await outbox.append(record(number))
+    assert await outbox.settle(stream, [(1, 2)]) == Settled(2)
+    # The second one was alone there when it was taken; the other's came later. The fourth is not taken yet.
+    assert await outbox.settle(stream, [(3, 3)], [(2, 4)]) == Settled(1, 2)
+    assert await outbox.settle(stream, [(3, 3)], [(2, 4)]) == Settled()
+    state = await outbox.state()
+    assert (state.disputed, state.unsettled) == (2, 1)
+    await outbox.take_back(commit_of(stream, 1))
+    assert (await outbox.state()).disputed == 0, "central has lost them, and gets them again"
 
 
 async def test_a_batch_keeps_within_its_bounds_but_is_never_empty(outbox: Outbox) -> None:
@@ -93,7 +103,7 @@ async def test_pruning_forgets_settled_rows_alone_and_no_number_comes_twice(tmp_
     stream = (await box.state()).stream_id
     for number in range(1, 4):
         await box.append(record(number))
-    await box.settle(commit_of(stream, 3))
+    await settle(box, commit_of(stream, 3))
     assert await box.prune(0) == Pruned(aged=3)
     box.close()
     again = Outbox(tmp_path / "outbox.db")
@@ -103,17 +113,13 @@ async def test_pruning_forgets_settled_rows_alone_and_no_number_comes_twice(tmp_
     again.close()
 
 
-def holding(commit: Commit, first: int, *entries: str) -> Commit:
-    """The answer that says what central holds from this number on."""
-    return commit.model_copy(update={"contents": Contents(first=first, digests=entries)})
-
-
 async def cycle_keys(outbox: Outbox, stream: str) -> dict[int, int | str | None]:
     rows = await outbox.unsettled(stream, 0, max_rows=100, max_bytes=10**6)
     return {row.seq: ProcessRecord.model_validate_json(row.body).cycle_key for row in rows}
 
 
 OTHER = "f" * 16
+TOLD = Apart()
 
 
 async def test_a_new_stream_takes_along_what_was_never_sent_and_the_rest_keeps_its_numbers(outbox: Outbox) -> None:
@@ -121,9 +127,11 @@ async def test_a_new_stream_takes_along_what_was_never_sent_and_the_rest_keeps_i
     for number in range(1, 7):
         await outbox.append(record(number))
     await outbox.mark_sent(4)
-    await outbox.settle(commit_of(old, 3))
+    await settle(outbox, commit_of(old, 3))
     # Central has 1 to 3 from here, and 5 from a later life of the disk this one is an image of.
-    assert await outbox.tell_apart(holding(commit_of(old, 3, (5, 5)), 4, "", OTHER), anew=False) is None
+    answer = commit_of(old, 3, (5, 5))
+    assert await outbox.tell_apart(answer) == Apart(ask_from=5)
+    assert await outbox.tell_apart(holding(answer, 5, OTHER)) == Apart(others=frozenset({5}))
     new = outbox.stream_id
     assert new != old
     assert await cycle_keys(outbox, new) == {1: 5, 2: 6}
@@ -132,7 +140,7 @@ async def test_a_new_stream_takes_along_what_was_never_sent_and_the_rest_keeps_i
     state = await outbox.state()
     assert (state.stream_id, state.last_seq, state.sent, state.oldest_available) == (new, 2, 0, 1)
     assert state.earlier == (HeldStream(stream_id=old, last_seq=4, oldest_available=1),)
-    assert await outbox.settle(commit_of(old, 4)) == 1
+    assert await settle(outbox, commit_of(old, 4)) == 1
     assert (await outbox.state()).unsettled == 2
 
 
@@ -146,9 +154,10 @@ async def test_what_a_copy_delivered_of_ours_is_not_sent_again_and_what_it_put_i
     mine = [digest(record(number))[:16] for number in range(1, 8)]
     # The copy was made of 1 to 3. Our 4 and 5 were lost on the way; central has the 4, 6 and 8 of the copy.
     answer = holding(commit_of(old, 4, (6, 6), (8, 8)), 1, *mine[:3], OTHER, "", f"{OTHER} {mine[5]}", "", OTHER)
-    assert await outbox.tell_apart(answer, anew=True) is None
+    assert await outbox.tell_apart(answer, anew=True) == Apart(others=frozenset({4}), disputed=1)
     assert await cycle_keys(outbox, old) == {5: 5}, "it may be on its way, into a place that is free"
     assert await cycle_keys(outbox, outbox.stream_id) == {1: 4, 2: 7}
+    assert (await outbox.state()).disputed == 1, "6 is in quarantine, beside the copy's"
     outbox.close()
     again = Outbox(tmp_path / "outbox.db")
     again.open()
@@ -156,19 +165,25 @@ async def test_what_a_copy_delivered_of_ours_is_not_sent_again_and_what_it_put_i
     again.close()
 
 
-async def test_what_central_has_of_ours_is_told_page_by_page(outbox: Outbox) -> None:
+async def test_what_central_has_of_ours_is_told_page_by_page_to_the_end(outbox: Outbox) -> None:
+    """Also behind another's: what is at central already would be stored twice in the new stream."""
     old = outbox.stream_id
-    for number in range(1, 8):
+    for number in range(1, 10):
         await outbox.append(record(number))
-    mine = [digest(record(number))[:16] for number in range(1, 8)]
-    assert await outbox.tell_apart(holding(commit_of(old, 6), 1, *mine[:3]), anew=True) == 4
-    assert await outbox.tell_apart(holding(commit_of(old, 6), 4, *mine[3:5], OTHER), anew=True) is None
-    assert await cycle_keys(outbox, outbox.stream_id) == {1: 6, 2: 7}
+    mine = [digest(record(number))[:16] for number in range(1, 10)]
+    answer = commit_of(old, 3, (5, 8))
+    first = await outbox.tell_apart(holding(answer, 1, *mine[:2], OTHER), anew=True)
+    assert first == Apart(ask_from=5, others=frozenset({3})), "of 4 it has nothing"
+    second = await outbox.tell_apart(holding(answer, 5, mine[4], OTHER), first.others, anew=True)
+    assert second == Apart(ask_from=7, others=frozenset({3, 6}))
+    assert outbox.stream_id == old
+    last = await outbox.tell_apart(holding(answer, 7, mine[6], mine[7]), second.others, anew=True)
+    assert last == Apart(others=frozenset({3, 6}))
+    assert await cycle_keys(outbox, outbox.stream_id) == {1: 3, 2: 4, 3: 6, 4: 9}
     assert await cycle_keys(outbox, old) == {}
 
 
 async def test_what_was_never_sent_moves_however_many_pages_are_told_before_it_is_known(outbox: Outbox) -> None:
-    """Left in the old stream it would be settled by its number alone, when the other's record of that number comes."""
     old = outbox.stream_id
     for number in range(1, 10):
         await outbox.append(record(number))
@@ -176,14 +191,13 @@ async def test_what_was_never_sent_moves_however_many_pages_are_told_before_it_i
     third = digest(record(3))[:16]
     # The other's 7 to 9 are there, and our 3, which it has too.
     answer = commit_of(old, 0, (3, 3), (7, 9))
-    assert await outbox.tell_apart(holding(answer, 1, "", "", third), anew=True) == 4
-    assert await outbox.tell_apart(holding(answer, 4, "", "", ""), anew=True) == 7
+    assert await outbox.tell_apart(answer, anew=True) == Apart(ask_from=3)
+    assert await outbox.tell_apart(holding(answer, 3, third, "", ""), anew=True) == Apart(ask_from=7)
     assert (outbox.stream_id, await outbox.sent()) == (old, 2)
-    assert await outbox.tell_apart(holding(answer, 7, OTHER, OTHER, OTHER), anew=True) is None
+    assert (await outbox.tell_apart(holding(answer, 7, OTHER, OTHER, OTHER), anew=True)).ask_from is None
     assert await cycle_keys(outbox, old) == {1: 1, 2: 2}, "these may be on their way"
     assert await cycle_keys(outbox, outbox.stream_id) == {seq: seq + 3 for seq in range(1, 7)}
     assert (await outbox.state()).earlier == (HeldStream(stream_id=old, last_seq=3, oldest_available=1),)
-    assert await outbox.settle(commit_of(old, 9)) == 2
 
 
 async def test_a_copy_that_delivered_only_what_is_ours_costs_no_new_stream(outbox: Outbox) -> None:
@@ -191,8 +205,59 @@ async def test_a_copy_that_delivered_only_what_is_ours_costs_no_new_stream(outbo
     for number in range(1, 4):
         await outbox.append(record(number))
     mine = [digest(record(number))[:16] for number in range(1, 3)]
-    assert await outbox.tell_apart(holding(commit_of(old, 2), 1, *mine), anew=False) is None
+    assert await outbox.tell_apart(holding(commit_of(old, 2), 1, *mine)) == TOLD
     assert (outbox.stream_id, await outbox.sent(), await cycle_keys(outbox, old)) == (old, 2, {3: 3})
+
+
+async def test_what_central_cannot_read_under_a_number_settles_nothing_and_moves_nothing(outbox: Outbox) -> None:
+    """It is sent again: central then has it, whatever the other is."""
+    old = outbox.stream_id
+    await outbox.append(record(1))
+    await outbox.mark_sent(1)
+    assert await outbox.tell_apart(holding(commit_of(old, 1), 1, "*")) == TOLD
+    assert (outbox.stream_id, await waiting(outbox)) == (old, [1])
+    assert await outbox.in_doubt(commit_of(old, 1)) == 1
+
+
+async def test_in_an_earlier_stream_too_a_number_alone_settles_nothing(outbox: Outbox, tmp_path: Path) -> None:
+    """A copy went on in it: what it put in our places moves us to the end of the present stream."""
+    old = outbox.stream_id
+    for number in range(1, 5):
+        await outbox.append(record(number))
+    await outbox.mark_sent(4)
+    await outbox.tell_apart(commit_of(old, 0), anew=True)
+    new = outbox.stream_id
+    await outbox.append(record(5))
+    mine = [digest(record(number))[:16] for number in range(1, 5)]
+    answer = commit_of(old, 3)
+    assert await outbox.tell_apart(answer) == Apart(ask_from=1)
+    assert await outbox.tell_apart(holding(answer, 1, mine[0], OTHER, OTHER)) == Apart(others=frozenset({2, 3}))
+    assert (outbox.stream_id, outbox.last_seq) == (new, 3)
+    assert await cycle_keys(outbox, old) == {4: 4}
+    assert await cycle_keys(outbox, new) == {1: 5, 2: 2, 3: 3}
+    outbox.close()
+    again = Outbox(tmp_path / "outbox.db")
+    again.open()
+    assert (again.troubles(), again.last_seq) == ((), 3)
+    again.close()
+
+
+async def test_a_damaged_record_gets_no_right_check_sum_by_moving(outbox: Outbox) -> None:
+    old = outbox.stream_id
+    for number in range(1, 4):
+        await outbox.append(record(number))
+    await outbox.mark_sent(1)
+    await outbox._run(
+        lambda connection: connection.execute(
+            "UPDATE records SET body = CAST(replace(CAST(body AS TEXT), '60.0', '61.0') AS BLOB) WHERE seq <= 2"
+        )
+    )
+    answer = holding(commit_of(old, 1), 1, digest(record(1))[:16])
+    assert await outbox.tell_apart(answer, anew=True) == TOLD
+    found = await outbox.unsettled(old, 0, max_rows=9, max_bytes=10**6)
+    assert [(row.seq, row.is_intact) for row in found] == [(1, False)], "a damaged one comes alone"
+    assert [row.seq for row in await outbox.unsettled(old, 1, max_rows=9, max_bytes=10**6)] == [2]
+    assert await cycle_keys(outbox, outbox.stream_id) == {1: 3}
 
 
 async def test_a_record_kept_while_the_uplink_is_live_counts_as_sent(outbox: Outbox) -> None:

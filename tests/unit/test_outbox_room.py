@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,8 @@ from structlog.testing import capture_logs
 
 from agent.cycles import Cursor
 from agent.outbox import Limits, Outbox, Pruned
-from contracts.envelope import Commit
 from contracts.errors import StoreError
+from tests.support.commits import commit_of, settle
 from tests.support.disks import small_disk
 from tests.support.records import record
 
@@ -61,7 +60,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def commit(box: Outbox, up_to: int) -> int:
-    return await box.settle(Commit(stream_id=box.stream_id, epoch="e", committed_seq=up_to, at=datetime.now(UTC)))
+    return await settle(box, commit_of(box.stream_id, up_to))
 
 
 async def test_on_a_full_disk_results_are_refused_and_deliveries_still_noted(disk: Path) -> None:

@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 import tempfile
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -20,8 +19,8 @@ from agent.outbox import Outbox
 from agent.outbox.pages import rows
 from agent.outbox.salvage import salvage
 from agent.outbox.streams import checksum
-from contracts.envelope import Commit, Contents
 from contracts.errors import SetupError
+from tests.support.commits import commit_of, settle
 from tests.support.records import record
 from tests.support.stores import permit
 
@@ -34,10 +33,6 @@ def opened(path: Path) -> Outbox:
     return box
 
 
-def commit(stream_id: str, up_to: int) -> Commit:
-    return Commit(stream_id=stream_id, epoch="e", committed_seq=up_to, at=datetime.now(UTC))
-
-
 async def lived(path: Path, *, in_wal: bool = False) -> None:
     """An outbox with a past: settled, deleted, sent and moved records, small and large ones, results and permits."""
     box = opened(path)
@@ -46,12 +41,11 @@ async def lived(path: Path, *, in_wal: bool = False) -> None:
             await box.append(record(number, note="x" * (number % 7) * 1500), Cursor("tester", number))
         old = box.stream_id
         await box.mark_sent(50)
-        await box.settle(commit(old, 20))
+        await settle(box, commit_of(old, 20))
         await box.prune(0)
-        await box.settle(commit(old, 40))
-        await box.settle(commit(old, 45))
-        nothing = Contents(first=46, digests=())
-        assert await box.tell_apart(commit(old, 45).model_copy(update={"contents": nothing}), anew=True) is None
+        await settle(box, commit_of(old, 40))
+        await settle(box, commit_of(old, 45))
+        assert (await box.tell_apart(commit_of(old, 45), anew=True)).ask_from is None
         await box._run(lambda connection: connection.execute("PRAGMA user_version").fetchall())
     finally:
         box.close()
@@ -98,7 +92,7 @@ async def whole(tmp_path: Path) -> tuple[Path, dict[Number, tuple[bytes, bool]]]
 
 def test_of_a_whole_file_every_row_is_read(whole: tuple[Path, dict[Number, tuple[bytes, bool]]]) -> None:
     path, expected = whole
-    found = {row.columns[4] for row in rows(path) if row.whole and len(row.columns) == 8}
+    found = {row.columns[4] for row in rows(path) if row.whole and len(row.columns) == 9}
     assert {body for body, _ in expected.values()} <= found
 
 

@@ -16,16 +16,18 @@ from agent.delivery import Delivery
 from agent.outbox import Outbox, Row
 from agent.settings import load
 from agent.uplink import Uplink
-from contracts.envelope import DIGEST_DIGITS, Birth, Commit, Contents, RecordsMessage, ranges_of
+from contracts.envelope import DIGEST_DIGITS, Birth, Commit, RecordsMessage, ranges_of
 from contracts.errors import StoreError
 from contracts.record import digest
 from contracts.topics import StationTopics
 from messaging.broker import BrokerAddress
 from messaging.session import Session
 from tests.support.brokers import RunningBroker, free_port, iotcore_broker, mosquitto_broker
+from tests.support.commits import commit_of, settle
 from tests.support.records import record
 
 TOPICS = StationTopics("gimcheon", "KR01", "P03-A")
+OTHER = "f" * DIGEST_DIGITS
 
 
 @pytest.fixture
@@ -67,7 +69,18 @@ class Central:
         await (await self._session.publish(TOPICS.commits, payload, retain=True))
 
     async def commit(self, stream_id: str, up_to: int, *ranges: tuple[int, int], epoch: str = "e", **more: Any) -> None:
-        said = {"epoch": epoch, "committed_seq": up_to, "ranges": ranges, "at": datetime.now(UTC), **more}
+        """In answer to the last birth. All of it was taken from who said that, unless told otherwise."""
+        instance = self.births[-1].instance
+        assert instance is not None
+        taken = {instance: [(1, up_to), *ranges] if up_to else ranges}
+        said = {
+            "epoch": epoch,
+            "committed_seq": up_to,
+            "ranges": ranges,
+            "taken": taken,
+            "at": datetime.now(UTC),
+            **more,
+        }
         commit = Commit.model_validate({"stream_id": stream_id, "answers": self.births[-1].at, **said})
         await self.say(commit.model_dump_json().encode())
 
@@ -196,10 +209,8 @@ async def test_what_an_earlier_stream_holds_is_delivered_under_its_own_numbers(
 ) -> None:
     old = await fill(outbox, 3)
     await outbox.mark_sent(3)
-    said = Commit(stream_id=old, epoch="e", committed_seq=1, at=datetime.now(UTC))
-    await outbox.settle(said)
-    nothing = Contents(first=2, digests=())
-    await outbox.tell_apart(said.model_copy(update={"contents": nothing}), anew=True)
+    await settle(outbox, commit_of(old, 1))
+    await outbox.tell_apart(commit_of(old, 1), anew=True)
     new = outbox.stream_id
     await outbox.append(record(4))
     async with uplink_of(outbox, broker.port):
@@ -244,7 +255,7 @@ async def test_a_silent_central_is_asked_less_and_less_often(outbox: Outbox) -> 
     stream = await fill(outbox, 3)
     delivery = Delivery(outbox, stream, resend_after_s=10.0)
     assert await delivery.next_batch(3) is None, "nothing before central has spoken"
-    delivery.adopt(Commit(stream_id=stream, epoch="e", committed_seq=0, at=datetime.now(UTC)), 3, 0.0)
+    await delivery.adopt(commit_of(stream, 0), 3)
     now, waits = 0.0, []
     for _ in range(8):
         found = await delivery.next_batch(3)
@@ -259,7 +270,7 @@ async def test_a_silent_central_is_asked_less_and_less_often(outbox: Outbox) -> 
     found = await delivery.next_batch(3)
     assert found is not None
     delivery.sent(*found, now)
-    delivery.adopt(Commit(stream_id=stream, epoch="e", committed_seq=1, at=datetime.now(UTC)), 3, now)
+    delivery.take([(1, 1)], now)
     assert delivery.due_at == now + 10, "central speaks again"
 
 
@@ -326,22 +337,106 @@ async def test_a_new_stream_begins_when_central_knows_more_than_was_ever_sent(
     mine = digest(record(1))[:DIGEST_DIGITS]
     async with uplink_of(outbox, broker.port) as uplink:
         await until(lambda: bool(central.births))
-        await central.commit(old, 9)
+        await central.commit(old, 9, taken={})
         await until(lambda: len(central.births) == 2)
         assert (central.births[1].stream_id, central.births[1].compare_from) == (old, 1)
-        await central.commit(old, 9, answers=central.births[0].at)
+        await central.commit(old, 9, taken={}, answers=central.births[0].at)
         assert await quiet(central) == [], "nothing is sent before it is known whose is whose"
-        # Central has our first from a copy of this outbox, and what the copy made after it.
-        await central.commit(old, 9, contents={"first": 1, "digests": [mine, *["f" * DIGEST_DIGITS] * 8]})
+        # Central has our first from a copy of this outbox, and what the copy made after it. It tells a page at a time.
+        await central.commit(old, 9, taken={}, contents={"first": 1, "digests": [mine, OTHER]})
         await until(lambda: len(central.births) == 3)
-        new = central.births[2].stream_id
-        assert (new != old, central.births[2].last_seq, central.sent) == (True, 2, [])
-        assert [held.last_seq for held in central.births[2].earlier] == [1]
+        assert (central.births[2].stream_id, central.births[2].compare_from) == (old, 3)
+        await central.commit(old, 9, taken={}, contents={"first": 3, "digests": [OTHER] * 7})
+        await until(lambda: len(central.births) == 4)
+        new = central.births[3].stream_id
+        assert (new != old, central.births[3].last_seq, central.sent) == (True, 2, [])
+        assert [held.last_seq for held in central.births[3].earlier] == [1]
         await central.commit(new, 0)
         await until(lambda: central.sent == [(new, 1), (new, 2)])
         await outbox.append(record(4))
         uplink.wake()
         await until(lambda: central.sent[2:] == [(new, 3)])
+
+
+async def test_a_number_that_another_agent_delivered_settles_nothing_of_ours(
+    broker: RunningBroker, central: Central, outbox: Outbox
+) -> None:
+    """Sent by an earlier process and lost on the way; meanwhile a copy of this outbox delivered its own under it."""
+    old = await fill(outbox, 2)
+    await outbox.mark_sent(2)
+    mine = digest(record(1))[:DIGEST_DIGITS]
+    async with uplink_of(outbox, broker.port):
+        await until(lambda: bool(central.births))
+        await central.commit(old, 2, taken={"f" * 32: [(2, 2)]})
+        await until(lambda: len(central.births) == 2)
+        assert (central.births[1].compare_from, await settled(outbox)) == (1, 0)
+        await central.commit(old, 2, taken={}, contents={"first": 1, "digests": [mine, OTHER]})
+        await until(lambda: len(central.births) == 3)
+        new = central.births[2].stream_id
+        await central.commit(new, 0)
+        await until(lambda: central.sent == [(new, 1)])
+        await central.commit(new, 1)
+        async with asyncio.timeout(10):
+            while (await outbox.state()).unsettled:
+                await asyncio.sleep(0.01)
+
+
+async def test_what_another_agent_has_taken_from_under_us_is_asked_for_and_not_sent_blindly(
+    broker: RunningBroker, central: Central, outbox: Outbox
+) -> None:
+    """Both speak at the same time, over two brokers: its record is under our number while ours is on its way."""
+    old = await fill(outbox, 2)
+    async with uplink_of(outbox, broker.port, resend_after="0.3s"):
+        await until(lambda: bool(central.births))
+        await central.commit(old, 0)
+        await until(lambda: central.seqs() == [1, 2])
+        await central.commit(old, 2, taken={"f" * 32: [(1, 1)], central.births[0].instance: [(2, 2)]})
+        await until(lambda: len(central.births) == 2)
+        assert (central.births[1].compare_from, central.seqs(), await settled(outbox)) == (1, [1, 2], 1)
+        # It is here after all, and disputed: both are in quarantine.
+        both = f"{digest(record(1))[:DIGEST_DIGITS]} {OTHER}"
+        await central.commit(old, 2, taken={}, contents={"first": 1, "digests": [both]})
+        async with asyncio.timeout(10):
+            while (await outbox.state()).unsettled:
+                await asyncio.sleep(0.01)
+        assert (await outbox.state()).disputed == 1
+        assert await quiet(central) == [1, 2]
+
+
+async def test_in_an_earlier_stream_numbers_settle_nothing_either(
+    broker: RunningBroker, central: Central, outbox: Outbox
+) -> None:
+    old = await fill(outbox, 3)
+    await outbox.mark_sent(3)
+    await outbox.tell_apart(commit_of(old, 0), anew=True)
+    new = outbox.stream_id
+    async with uplink_of(outbox, broker.port):
+        await until(lambda: bool(central.births))
+        await central.commit(old, 2, (9, 9), taken={})
+        await until(lambda: len(central.births) == 2)
+        [held] = central.births[1].earlier
+        assert (held.stream_id, held.compare_from, central.births[1].compare_from) == (old, 1, None)
+        mine = digest(record(1))[:DIGEST_DIGITS]
+        await central.commit(old, 2, (9, 9), taken={}, contents={"first": 1, "digests": [mine, OTHER]})
+        await until(lambda: central.sent == [(old, 3)])
+        await central.commit(new, 0)
+        await until(lambda: central.sent[1:] == [(new, 1)])
+        assert outbox.stream_id == new
+
+
+async def test_a_birth_that_nobody_answers_is_said_again(
+    broker: RunningBroker, central: Central, outbox: Outbox
+) -> None:
+    stream = await fill(outbox, 1)
+    with capture_logs() as logs:
+        async with uplink_of(outbox, broker.port, resend_after="0.1s"):
+            await until(lambda: len(central.births) == 3)
+            assert central.sent == []
+            async with asyncio.timeout(10):
+                while central.sent != [(stream, 1)]:
+                    await central.commit(stream, 0)
+                    await asyncio.sleep(0.05)
+    assert "central has not answered, asking again" in {line["event"] for line in logs}
 
 
 async def test_a_word_that_is_older_than_our_birth_settles_nothing(
@@ -352,7 +447,7 @@ async def test_a_word_that_is_older_than_our_birth_settles_nothing(
     await outbox.mark_sent(2)
     async with uplink_of(outbox, broker.port):
         await until(lambda: bool(central.births))
-        await central.commit(stream, 2, answers=None)
+        await central.commit(stream, 2, answers=None, taken={})
         assert (await quiet(central), await settled(outbox)) == ([], 0)
         await central.commit(stream, 1)
         await until(lambda: central.seqs() == [2])
@@ -410,17 +505,15 @@ async def test_a_copy_of_an_outbox_begins_a_new_stream_when_told(
         both = ("f" * 32, hello.instance)
         await central.commit(old, 2, mint=both)
         await until(lambda: len(central.births) == 2)
-        mine = digest(record(2))[:DIGEST_DIGITS]
-        await central.commit(old, 2, mint=both, contents={"first": central.births[1].compare_from, "digests": [mine]})
-        await until(lambda: len(central.births) == 3)
-        new = central.births[2].stream_id
+        new = central.births[1].stream_id
         assert new != old
         # It was sent under that number, and may be on its way: it keeps it.
+        await until(lambda: central.sent[2:] == [(old, 3)])
+        await central.commit(old, 3, mint=both)
         await central.commit(new, 0)
-        await central.commit(old, 3)
         await outbox.append(record(4))
         uplink.wake()
-        await until(lambda: central.sent[2:] == [(new, 1)])
+        await until(lambda: central.sent[3:] == [(new, 1)])
         assert (await outbox.state()).unsettled == 1
 
 

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from central.store import Arrival
 from central.validate import validate, validate_birth
-from contracts.envelope import PROPERTY_FIRST, PROPERTY_LAST, PROPERTY_STREAM, RecordsHeader, encode_records
+from contracts.envelope import (
+    MAX_RECORDS,
+    PROPERTY_INSTANCE,
+    PROPERTY_SEQS,
+    PROPERTY_STREAM,
+    RecordsHeader,
+    encode_records,
+)
 from contracts.record import canonical
 from contracts.topics import StationTopics
 from messaging.session import Message
@@ -18,11 +25,11 @@ from tests.support.records import record
 
 TOPICS = StationTopics("gimcheon", "KR01", "P03-A")
 STREAM = "a" * 32
-PROPERTIES = {PROPERTY_STREAM, PROPERTY_FIRST, PROPERTY_LAST}
+PROPERTIES = {PROPERTY_STREAM, PROPERTY_SEQS, PROPERTY_INSTANCE}
 
 
 def message(payload: bytes, **properties: str) -> Message:
-    named = {"stream_id": STREAM, "first_seq": "1", "last_seq": "2", **properties}
+    named = {"stream_id": STREAM, "seqs": "1-2", **properties}
     return Message(TOPICS.records, payload, False, named, 1, 1)
 
 
@@ -71,6 +78,16 @@ def test_what_is_wrong_as_a_whole_is_kept_whole_and_settles(name: str) -> None:
     assert rejected.payload == payload
     assert (rejected.stream_id, rejected.first_seq, rejected.last_seq) == (STREAM, 1, 2)
     assert not arrival.records
+
+
+def test_of_what_cannot_be_read_exactly_the_numbers_settle_that_are_in_it() -> None:
+    """Those in between may be on their way in another message."""
+    arrival = validate(message(b"?", seqs="2,5-7", instance="c" * 32), TOPICS)
+    (rejected,) = arrival.rejected
+    assert (rejected.first_seq, rejected.last_seq) == (2, 7)
+    assert (arrival.seqs, arrival.instance) == (((2, 2), (5, 7)), "c" * 32)
+    many = validate(message(b"?", seqs=f"1-{MAX_RECORDS + 1}"), TOPICS)
+    assert (many.seqs, many.rejected[0].payload) == ((), b"?"), "no message holds so many"
 
 
 def test_without_properties_it_is_kept_all_the_same() -> None:
