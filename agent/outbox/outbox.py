@@ -347,11 +347,9 @@ class Outbox:
                 disputed=len(found.disputed),
             )
             if apart.ask_from is not None:
-                # What was never sent must not count as sent before all is told: it may have to move.
                 return apart
             if stream != numbers.stream:
-                moving = sorted(apart.others)
-                self._writer.numbers = streams.move(connection, stream, commit.stream_id, moving, numbers)
+                self._writer.numbers = streams.move(connection, stream, commit.stream_id, apart.others, numbers)
             elif anew or apart.others or commit.highest > numbers.last_seq:
                 self._writer.numbers = streams.begin_beside(connection, numbers, apart.others)
             else:

@@ -107,21 +107,12 @@ def first_in_doubt(connection: sqlite3.Connection, stream: int, commit: Commit, 
 def begin_beside(connection: sqlite3.Connection, old: Numbers, others: Iterable[int]) -> Numbers:
     """Begin a new stream, because another writes in ``old`` too.
 
-    ``others`` are numbers of unsettled records under which central holds another's: they move into the new stream, and
-    so does what was never sent. What may be on its way to central, into a place that is free, keeps its number.
+    ``others`` are numbers of unsettled records under which central holds another's: they move into the new stream. The
+    rest keeps its numbers, whether it was sent or not: a copy of this outbox may hold the same records, and deliver
+    them under the same numbers.
     """
-    unsent = connection.execute(
-        "SELECT seq FROM records INDEXED BY unsettled WHERE stream = ? AND seq > ? AND settled_at IS NULL",
-        (old.stream, old.sent),
-    )
-    moving = sorted({*others, *(seq for (seq,) in unsent)})
-    new = move(connection, old.stream, old.stream_id, moving, begin(connection))
-    (last,) = connection.execute(
-        "SELECT max(?, coalesce(max(seq), 0)) FROM records WHERE stream = ?", (old.sent, old.stream)
-    ).fetchone()
-    end(connection, Numbers(old.stream, old.stream_id, last, old.sent))
-    _count_absent(connection, old.stream)
-    return new
+    end(connection, old)
+    return move(connection, old.stream, old.stream_id, others, begin(connection))
 
 
 def move(connection: sqlite3.Connection, stream: int, stream_id: str, seqs: Iterable[int], into: Numbers) -> Numbers:
@@ -130,7 +121,7 @@ def move(connection: sqlite3.Connection, stream: int, stream_id: str, seqs: Iter
     What cannot be sent stays where it is: a damaged record must not get a check sum that is right.
     """
     last = into.last_seq
-    for seq in seqs:
+    for seq in sorted(seqs):
         row = connection.execute(
             "SELECT body, crc FROM records WHERE stream = ? AND seq = ? AND settled_at IS NULL AND parked IS NULL",
             (stream, seq),

@@ -132,9 +132,9 @@ class OutboxLives(RuleBasedStateMachine):
     )
     def tell_apart(self, data: st.DataObject, at_central: list[str], anew: bool, page: int) -> None:
         """Another may write in our stream: what central has of ours is settled, what has its place taken moves on, and
-        what may be on its way into a free place keeps its number."""
+        the rest keeps its number."""
         old = data.draw(st.sampled_from(list(self.last_seq)))
-        is_present, sent = old == self.present, self.do(self.outbox.sent())
+        is_present = old == self.present
         anew = anew and is_present
         held = dict(enumerate(at_central, start=1))
         lacking = [seq for name, seq in sorted(self.held.keys() - self.committed) if name == old]
@@ -154,17 +154,13 @@ class OutboxLives(RuleBasedStateMachine):
         ours = [seq for seq in lacking if held.get(seq) in ("ours", "both")]
         taken = [seq for seq in lacking if held.get(seq) == "another's"]
         self.committed |= {(old, seq) for seq in ours}
-        moving = taken
-        if is_present:
-            if not (anew or taken or known > self.last_seq[old]):
-                assert self.outbox.stream_id == old
-                return
-            moving = [seq for seq in lacking if seq in taken or (seq > sent and seq not in ours)]
-            self.last_seq[old] = max([sent, *ours])
+        if is_present and (anew or taken or known > self.last_seq[old]):
             self.begun(old)
-        for number, seq in enumerate(moving, start=self.last_seq[self.present] + 1):
+        elif is_present:
+            assert self.outbox.stream_id == old
+        for number, seq in enumerate(taken, start=self.last_seq[self.present] + 1):
             self.held[self.present, number] = self.held.pop((old, seq))
-        self.last_seq[self.present] += len(moving)
+        self.last_seq[self.present] += len(taken)
 
     def entry(self, number: Number, what: str) -> str:
         """What central says it holds under a number."""

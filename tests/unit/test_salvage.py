@@ -20,7 +20,7 @@ from agent.outbox.pages import rows
 from agent.outbox.salvage import salvage
 from agent.outbox.streams import checksum
 from contracts.errors import SetupError
-from tests.support.commits import commit_of, settle
+from tests.support.commits import commit_of, holding, settle
 from tests.support.records import record
 from tests.support.stores import permit
 
@@ -45,7 +45,8 @@ async def lived(path: Path, *, in_wal: bool = False) -> None:
         await box.prune(0)
         await settle(box, commit_of(old, 40))
         await settle(box, commit_of(old, 45))
-        assert (await box.tell_apart(commit_of(old, 45), anew=True)).ask_from is None
+        others = holding(commit_of(old, 45, (51, 60)), 51, *["f" * 16] * 10)
+        assert (await box.tell_apart(others)).ask_from is None
         await box._run(lambda connection: connection.execute("PRAGMA user_version").fetchall())
     finally:
         box.close()
