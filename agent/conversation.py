@@ -27,6 +27,7 @@ from contracts.envelope import (
     encode_records,
     ranges_of,
     seqs_as_text,
+    successor,
 )
 from contracts.errors import LinkError
 from contracts.topics import StationTopics, criteria
@@ -250,17 +251,21 @@ class Conversation:
             return False
         del self._untold[name]
         self._outbox.refused = tuple(one for one in self._outbox.refused if one != name)
+        if apart.others:
+            log.error(
+                "another agent used our numbers: these results move on", stream_id=name, records=len(apart.others)
+            )
+            if (moved_to := successor(name)) in self._deliveries:
+                self._doubt(moved_to, Apart())
         if self._outbox.stream_id != self._stream_id:
             log.error(
                 "another agent writes in this stream: new stream"
                 if copied or apart.others
                 else "central knows more of this stream than the outbox: new stream",
                 stream_id=self._outbox.stream_id,
-                moved=len(apart.others),
             )
+        if apart.others or self._outbox.stream_id != self._stream_id:
             await self.hello()
-        elif apart.others:
-            log.error("another agent used numbers of an earlier stream: ours move on", records=len(apart.others))
         self._outbox.live = self._stream_id not in self._untold
         return name in self._deliveries
 

@@ -1,6 +1,7 @@
 """What travels over MQTT: a message of records, the commit acknowledgement, a station's birth (design.md)."""
 
 import re
+import uuid
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Annotated, Self
@@ -213,6 +214,23 @@ class Birth(Contract):
         """One birth per stream the station holds, the present stream's first: each has a ledger of its own."""
         alone = self.model_copy(update={"earlier": ()})
         return alone, *(alone.model_copy(update=dict(held)) for held in self.earlier)
+
+
+_NAME_BASED = 5
+
+
+def successor(stream_id: str) -> str:
+    """The stream for a record whose number in ``stream_id`` another's content has; it keeps its number there.
+
+    The name follows from the stream's alone (a name-based UUID, RFC 9562): whoever holds a copy of the record gives it
+    the same place, and central knows it as the same fact.
+    """
+    return uuid.uuid5(uuid.UUID(stream_id), "successor").hex
+
+
+def has_gaps(stream_id: str) -> bool:
+    """Whether it is a ``successor``: only some numbers were ever used in it, and none is missed."""
+    return uuid.UUID(stream_id).version == _NAME_BASED
 
 
 def ranges_of(seqs: Sequence[int]) -> tuple[Range, ...]:

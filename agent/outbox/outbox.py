@@ -326,8 +326,9 @@ class Outbox:
 
         What central has of ours is settled. Where it has numbers beyond those told, which are not settled here, the
         answer says from which on to ask; call again with that answer, and the ``others`` found so far. When nothing is
-        left to ask, the others move: another's record stands in their place. For the present stream a new one begins
-        for them; also where central knows more of it than was ever kept here, or with ``anew``. Raises StoreError.
+        left to ask, the others move to the stream's successor: another's record stands in their place. A new stream
+        begins where that was the present one; also where central knows more of it than was ever kept here, or with
+        ``anew``. Raises StoreError.
         """
         contents = commit.contents
 
@@ -348,12 +349,13 @@ class Outbox:
             )
             if apart.ask_from is not None:
                 return apart
-            if stream != numbers.stream:
-                self._writer.numbers = streams.move(connection, stream, commit.stream_id, apart.others, numbers)
-            elif anew or apart.others or commit.highest > numbers.last_seq:
-                self._writer.numbers = streams.begin_beside(connection, numbers, apart.others)
-            else:
-                self._mark_sent(connection, commit.highest)
+            if stream == numbers.stream:
+                if anew or apart.others or commit.highest > numbers.last_seq:
+                    streams.end(connection, numbers)
+                    self._writer.numbers = streams.begin(connection)
+                else:
+                    self._mark_sent(connection, commit.highest)
+            streams.move(connection, stream, commit.stream_id, sorted(apart.others))
             return apart
 
         return await self._run(work)

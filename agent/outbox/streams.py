@@ -6,10 +6,10 @@ import uuid
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from contracts.envelope import Commit, Contents, HeldStream, Range
+from contracts.envelope import Commit, Contents, HeldStream, Range, successor
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ def load(connection: sqlite3.Connection) -> Numbers:
     return Numbers(*row) if row is not None else begin(connection)
 
 
-def begin(connection: sqlite3.Connection) -> Numbers:
+def begin(connection: sqlite3.Connection, stream_id: str | None = None) -> Numbers:
     """Begin a new stream."""
-    stream_id = uuid.uuid4().hex
+    stream_id = stream_id or uuid.uuid4().hex
     inserted = connection.execute("INSERT INTO streams (stream_id, minted_at) VALUES (?, ?)", (stream_id, now()))
     assert inserted.lastrowid is not None
     return Numbers(inserted.lastrowid, stream_id)
@@ -104,41 +104,40 @@ def first_in_doubt(connection: sqlite3.Connection, stream: int, commit: Commit, 
     return None
 
 
-def begin_beside(connection: sqlite3.Connection, old: Numbers, others: Iterable[int]) -> Numbers:
-    """Begin a new stream, because another writes in ``old`` too.
+def move(connection: sqlite3.Connection, stream: int, stream_id: str, seqs: Iterable[int]) -> None:
+    """Another's records are at central under these numbers of ours: ours move to the stream's successor.
 
-    ``others`` are numbers of unsettled records under which central holds another's: they move into the new stream. The
-    rest keeps its numbers, whether it was sent or not: a copy of this outbox may hold the same records, and deliver
-    them under the same numbers.
+    The rest keeps its place, whether it was sent or not: a copy of this outbox may hold the same records, and deliver
+    them in the same place. What cannot be sent stays, too: a damaged record must not get a check sum that is right.
     """
-    end(connection, old)
-    return move(connection, old.stream, old.stream_id, others, begin(connection))
-
-
-def move(connection: sqlite3.Connection, stream: int, stream_id: str, seqs: Iterable[int], into: Numbers) -> Numbers:
-    """Number these records of a stream anew, behind all that is numbered in ``into``; answers how that stands then.
-
-    What cannot be sent stays where it is: a damaged record must not get a check sum that is right.
-    """
-    last = into.last_seq
-    for seq in sorted(seqs):
-        row = connection.execute(
+    into = successor(stream_id)
+    row = row_of(connection, into)
+    for seq in seqs:
+        found = connection.execute(
             "SELECT body, crc FROM records WHERE stream = ? AND seq = ? AND settled_at IS NULL AND parked IS NULL",
             (stream, seq),
         ).fetchone()
-        if row is None or not _is_intact(row[1], stream_id, seq, row[0]):
+        if found is None or not _is_intact(found[1], stream_id, seq, found[0]):
             continue
-        last += 1
+        if row is None:
+            row = begin(connection, into).stream
+            end(connection, Numbers(row, into))
         connection.execute(
-            "UPDATE records SET stream = ?, seq = ?, crc = ? WHERE stream = ? AND seq = ?",
-            (into.stream, last, checksum(into.stream_id, last, row[0]), stream, seq),
+            "UPDATE OR IGNORE records SET stream = ?, crc = ? WHERE stream = ? AND seq = ?",
+            (row, checksum(into, seq, found[0]), stream, seq),
         )
-    _count_absent(connection, stream)
-    return replace(into, last_seq=last)
+    for one in (stream, row):
+        if one is not None:
+            _count_absent(connection, one)
 
 
 def _count_absent(connection: sqlite3.Connection, stream: int) -> None:
     """Of a stream that has ended, what is not here is rightly not here."""
+    connection.execute(
+        "UPDATE streams SET last_seq = max(last_seq, coalesce((SELECT max(seq) FROM records WHERE stream = id), 0))"
+        " WHERE id = ? AND ended_at IS NOT NULL",
+        (stream,),
+    )
     connection.execute(
         "UPDATE streams SET absent = last_seq - (SELECT count(*) FROM records WHERE stream = streams.id)"
         " WHERE id = ? AND ended_at IS NOT NULL",

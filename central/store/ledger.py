@@ -17,7 +17,7 @@ from central.store.arrivals import Claim, StationCommit
 from central.store.spans import Spans, both, minus, union
 from central.store.statements import insert_once
 from central.store.tables import store_meta, streams
-from contracts.envelope import Commit, Range
+from contracts.envelope import Commit, Range, has_gaps
 
 COMMIT_RANGES = 2000
 """Ranges in one acknowledgement, at most: saying less than has arrived is never wrong, and it has to fit a message."""
@@ -91,7 +91,9 @@ class Ledger:
         self.arrived = union(self.arrived, new)
         self.asked = minus(self.asked, new)
         self.asked_at = self.asked_at if self.asked else None
-        holes = minus([(1, self.highest)] if self.arrived else (), self.arrived)
+        holes = (
+            () if has_gaps(self.claim.stream_id) else minus([(1, self.highest)] if self.arrived else (), self.arrived)
+        )
         self.missing = tuple(Gap(first, last, self._since(first) or now) for first, last in holes)
 
     def _since(self, seq: int) -> datetime | None:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from central.store.ledger import Gap, Ledger, ledger_of
 from central.store.spans import Spans, both, count
 from central.store.tables import streams
+from contracts.envelope import has_gaps
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,8 @@ class StreamStatus:
     ``owner`` is False where the stream belongs to another station. ``present`` is the stream the station writes now.
     ``missing`` has not arrived although a higher seq has; ``gone`` is the part of it that the station no longer
     keeps. ``asked`` has arrived and is asked for again. ``backlog`` is what the station still has to deliver, as far
-    as it has said: its birth and its messages tell ``last_seq``. ``clock_offset_seconds``: how far its clock runs
-    ahead of central's.
+    as it has said: its birth and its messages tell ``last_seq``; of a stream with gaps nobody knows.
+    ``clock_offset_seconds``: how far its clock runs ahead of central's.
     """
 
     station: str
@@ -82,7 +83,7 @@ def _status(row: sa.RowMapping, *, present: bool) -> StreamStatus:
         gone=gone,
         asked=ledger.asked,
         last_seq=last_seq,
-        backlog=max(0, last_seq - count(ledger.arrived) - count(gone)),
+        backlog=0 if has_gaps(row["stream_id"]) else max(0, last_seq - count(ledger.arrived) - count(gone)),
         troubles=tuple(row["troubles"]),
         copies=len(ledger.mint),
     )

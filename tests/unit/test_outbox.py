@@ -9,7 +9,7 @@ import pytest
 
 from agent.cycles import Cursor
 from agent.outbox import Apart, Outbox, Pruned, Settled
-from contracts.envelope import HeldStream
+from contracts.envelope import HeldStream, successor
 from contracts.errors import SetupError, StoreError
 from contracts.record import ProcessRecord, digest
 from tests.support.commits import commit_of, holding, settle
@@ -122,7 +122,7 @@ OTHER = "f" * 16
 TOLD = Apart()
 
 
-async def test_a_new_stream_takes_along_what_another_stands_in_the_place_of_and_nothing_else(outbox: Outbox) -> None:
+async def test_what_another_stands_in_the_place_of_moves_and_nothing_else_does(outbox: Outbox) -> None:
     """Of what was never sent a copy of this outbox may hold the same, and deliver it under the same number."""
     old = outbox.stream_id
     for number in range(1, 7):
@@ -133,13 +133,16 @@ async def test_a_new_stream_takes_along_what_another_stands_in_the_place_of_and_
     answer = commit_of(old, 3, (5, 5))
     assert await outbox.tell_apart(answer) == Apart(ask_from=5)
     assert await outbox.tell_apart(holding(answer, 5, OTHER)) == Apart(others=frozenset({5}))
-    new = outbox.stream_id
-    assert new != old
-    assert await cycle_keys(outbox, new) == {1: 5}
+    new, moved = outbox.stream_id, successor(old)
+    assert new not in (old, moved)
+    assert await cycle_keys(outbox, moved) == {5: 5}, "whoever holds a copy of it gives it the same place"
     assert await cycle_keys(outbox, old) == {4: 4, 6: 6}
     state = await outbox.state()
-    assert (state.stream_id, state.last_seq, state.sent, state.oldest_available) == (new, 1, 0, 1)
-    assert state.earlier == (HeldStream(stream_id=old, last_seq=6, oldest_available=1),)
+    assert (state.stream_id, state.last_seq, state.sent, state.oldest_available) == (new, 0, 0, 0)
+    assert state.earlier == (
+        HeldStream(stream_id=old, last_seq=6, oldest_available=1),
+        HeldStream(stream_id=moved, last_seq=5, oldest_available=5),
+    )
     assert await settle(outbox, commit_of(old, 4)) == 1
     assert (await outbox.state()).unsettled == 2
 
@@ -156,7 +159,7 @@ async def test_what_a_copy_delivered_of_ours_is_not_sent_again_and_what_it_put_i
     answer = holding(commit_of(old, 4, (6, 6), (8, 8)), 1, *mine[:3], OTHER, "", f"{OTHER} {mine[5]}", "", OTHER)
     assert await outbox.tell_apart(answer, anew=True) == Apart(others=frozenset({4}), disputed=1)
     assert await cycle_keys(outbox, old) == {5: 5, 7: 7}
-    assert await cycle_keys(outbox, outbox.stream_id) == {1: 4}
+    assert await cycle_keys(outbox, successor(old)) == {4: 4}
     assert (await outbox.state()).disputed == 1, "6 is in quarantine, beside the copy's"
     outbox.close()
     again = Outbox(tmp_path / "outbox.db")
@@ -179,7 +182,7 @@ async def test_what_central_has_of_ours_is_told_page_by_page_to_the_end(outbox: 
     assert outbox.stream_id == old
     last = await outbox.tell_apart(holding(answer, 7, mine[6], mine[7]), second.others, anew=True)
     assert last == Apart(others=frozenset({3, 6}))
-    assert await cycle_keys(outbox, outbox.stream_id) == {1: 3, 2: 6}
+    assert await cycle_keys(outbox, successor(old)) == {3: 3, 6: 6}
     assert await cycle_keys(outbox, old) == {4: 4, 9: 9}
 
 
@@ -203,7 +206,7 @@ async def test_what_central_cannot_read_under_a_number_settles_nothing_and_moves
 
 
 async def test_in_an_earlier_stream_too_a_number_alone_settles_nothing(outbox: Outbox, tmp_path: Path) -> None:
-    """A copy went on in it: what it put in our places moves us to the end of the present stream."""
+    """A copy went on in it; and another did in its successor."""
     old = outbox.stream_id
     for number in range(1, 5):
         await outbox.append(record(number))
@@ -215,13 +218,17 @@ async def test_in_an_earlier_stream_too_a_number_alone_settles_nothing(outbox: O
     answer = commit_of(old, 3)
     assert await outbox.tell_apart(answer) == Apart(ask_from=1)
     assert await outbox.tell_apart(holding(answer, 1, mine[0], OTHER, OTHER)) == Apart(others=frozenset({2, 3}))
-    assert (outbox.stream_id, outbox.last_seq) == (new, 3)
-    assert await cycle_keys(outbox, old) == {4: 4}
-    assert await cycle_keys(outbox, new) == {1: 5, 2: 2, 3: 3}
+    second = successor(old)
+    answer = holding(commit_of(second, 0, (2, 2)), 2, OTHER)
+    assert await outbox.tell_apart(answer) == Apart(others=frozenset({2}))
+    assert (outbox.stream_id, outbox.last_seq) == (new, 1)
+    places = {old: {4: 4}, second: {3: 3}, successor(second): {2: 2}, new: {1: 5}}
+    for stream, keys in places.items():
+        assert await cycle_keys(outbox, stream) == keys
     outbox.close()
     again = Outbox(tmp_path / "outbox.db")
     again.open()
-    assert (again.troubles(), again.last_seq) == ((), 3)
+    assert (again.troubles(), again.stream_id, again.last_seq) == ((), new, 1)
     again.close()
 
 
@@ -239,7 +246,7 @@ async def test_a_damaged_record_gets_no_right_check_sum_by_moving(outbox: Outbox
     assert await outbox.tell_apart(answer, {2}) == Apart(others=frozenset({2, 3}))
     found = await outbox.unsettled(old, 0, max_rows=9, max_bytes=10**6)
     assert [(row.seq, row.is_intact) for row in found] == [(1, False)], "a damaged one comes alone"
-    assert await cycle_keys(outbox, outbox.stream_id) == {1: 3}
+    assert await cycle_keys(outbox, successor(old)) == {3: 3}
 
 
 async def test_a_record_kept_while_the_uplink_is_live_counts_as_sent(outbox: Outbox) -> None:

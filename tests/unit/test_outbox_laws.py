@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from agent.cycles import Cursor
 from agent.outbox import Outbox
-from contracts.envelope import DIGEST_DIGITS, Commit, ranges_of
+from contracts.envelope import DIGEST_DIGITS, Commit, ranges_of, successor
 from contracts.errors import StoreError
 from contracts.record import ProcessRecord, digest
 from tests.support.commits import commit_of, holding, settle
@@ -158,9 +158,10 @@ class OutboxLives(RuleBasedStateMachine):
             self.begun(old)
         elif is_present:
             assert self.outbox.stream_id == old
-        for number, seq in enumerate(taken, start=self.last_seq[self.present] + 1):
-            self.held[self.present, number] = self.held.pop((old, seq))
-        self.last_seq[self.present] += len(taken)
+        moved_to = successor(old)
+        for seq in taken:
+            self.held[moved_to, seq] = self.held.pop((old, seq))
+            self.last_seq[moved_to] = max(seq, self.last_seq.get(moved_to, 0))
 
     def entry(self, number: Number, what: str) -> str:
         """What central says it holds under a number."""

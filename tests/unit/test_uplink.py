@@ -16,7 +16,7 @@ from agent.delivery import Delivery
 from agent.outbox import Outbox, Row
 from agent.settings import load
 from agent.uplink import Uplink
-from contracts.envelope import DIGEST_DIGITS, Birth, Commit, RecordsMessage, ranges_of
+from contracts.envelope import DIGEST_DIGITS, Birth, Commit, RecordsMessage, ranges_of, successor
 from contracts.errors import StoreError
 from contracts.record import digest
 from contracts.topics import StationTopics
@@ -348,14 +348,15 @@ async def test_a_new_stream_begins_when_central_knows_more_than_was_ever_sent(
         assert (central.births[2].stream_id, central.births[2].compare_from) == (old, 3)
         await central.commit(old, 9, taken={}, contents={"first": 3, "digests": [OTHER] * 7})
         await until(lambda: len(central.births) == 4)
-        new = central.births[3].stream_id
-        assert (new != old, central.births[3].last_seq, central.sent) == (True, 2, [])
-        assert [held.last_seq for held in central.births[3].earlier] == [3]
+        new, moved = central.births[3].stream_id, successor(old)
+        assert (new != old, central.births[3].last_seq, central.sent) == (True, 0, [])
+        assert [(held.stream_id, held.last_seq) for held in central.births[3].earlier] == [(old, 3), (moved, 3)]
+        await central.commit(moved, 0)
+        await until(lambda: central.sent == [(moved, 2), (moved, 3)])
         await central.commit(new, 0)
-        await until(lambda: central.sent == [(new, 1), (new, 2)])
         await outbox.append(record(4))
         uplink.wake()
-        await until(lambda: central.sent[2:] == [(new, 3)])
+        await until(lambda: central.sent[2:] == [(new, 1)])
 
 
 async def test_a_number_that_another_agent_delivered_settles_nothing_of_ours(
@@ -372,10 +373,10 @@ async def test_a_number_that_another_agent_delivered_settles_nothing_of_ours(
         assert (central.births[1].compare_from, await settled(outbox)) == (1, 0)
         await central.commit(old, 2, taken={}, contents={"first": 1, "digests": [mine, OTHER]})
         await until(lambda: len(central.births) == 3)
-        new = central.births[2].stream_id
-        await central.commit(new, 0)
-        await until(lambda: central.sent == [(new, 1)])
-        await central.commit(new, 1)
+        moved = successor(old)
+        await central.commit(moved, 0)
+        await until(lambda: central.sent == [(moved, 2)])
+        await central.commit(moved, 0, (2, 2))
         async with asyncio.timeout(10):
             while (await outbox.state()).unsettled:
                 await asyncio.sleep(0.01)
@@ -419,8 +420,9 @@ async def test_in_an_earlier_stream_numbers_settle_nothing_either(
         mine = digest(record(1))[:DIGEST_DIGITS]
         await central.commit(old, 2, (9, 9), taken={}, contents={"first": 1, "digests": [mine, OTHER]})
         await until(lambda: central.sent == [(old, 3)])
-        await central.commit(new, 0)
-        await until(lambda: central.sent[1:] == [(new, 1)])
+        await central.commit(old, 3, (9, 9))
+        await central.commit(successor(old), 0)
+        await until(lambda: central.sent[1:] == [(successor(old), 2)])
         assert outbox.stream_id == new
 
 
