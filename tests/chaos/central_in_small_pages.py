@@ -1,9 +1,9 @@
-"""``neurohub-central``, which tells a station three numbers a page when it asks whose records central holds."""
+"""``neurohub-central``, which tells a station ten numbers a page when it asks whose records central holds."""
 
 from central import cli
 from central.store import contents
 
-contents.PAGE = 3
+contents.PAGE = 10
 
 if __name__ == "__main__":
     cli.app()

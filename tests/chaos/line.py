@@ -262,7 +262,7 @@ class Line:
                 "BROKER_URL": f"mqtt://{relay.host}:{relay.port}",
                 "AUDIT_ANCHOR_FILE": str(self.folder / "audit-anchors.jsonl"),
             }
-            # Every other one tells stations what it holds a few numbers at a time, as if there were very many.
+            # Every other one tells stations what it holds ten numbers at a time, as if there were very many.
             module = "central" if number % 2 else "tests.chaos.central_in_small_pages"
             command = [sys.executable, "-m", module, "ingest"]
             if self.parts.ingestors > 1:
