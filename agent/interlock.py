@@ -5,7 +5,6 @@ the station itself has done since. An answer that comes when nobody waits for it
 """
 
 import asyncio
-import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import structlog
 from pydantic import ValidationError
 
 from agent import offline
+from agent.numbers import NumberBlocks
 from agent.offline import OwnWork, Rule
 from agent.outbox import Outbox
 from agent.settings import StationSettings
@@ -33,20 +33,16 @@ from contracts.interlock import (
 from contracts.permit import DecidedBy
 from contracts.processes import BY_CODE
 from contracts.record import ProcessRecord
-from contracts.refusals import Refusal, RefusalCode
-from contracts.route_model import LotStatus
-from contracts.route_start import may_start_in
+from contracts.refusals import Refusal
 from contracts.topics import ALL_ROUTES, StationTopics, lot_of
 from messaging.session import Message, Session
 
 log = structlog.get_logger()
 
 ROUTE_NOTE = "route:"
-NUMBERS_NOTE = "numbers:"
 GIVEN_NOTE = "permits without central"
 KEPT_DAYS = 60
 """A digest that has not changed for so long is forgotten."""
-NUMBERS_TIMEOUT_S = 5.0
 REFILL_RETRY_S = 10.0
 REMEMBERED = 100
 """Questions given up, whose late answers are recognised."""
@@ -95,7 +91,7 @@ class Interlock:
         self._number = BY_CODE[station.process].number
         self._topics = StationTopics(station.site, station.line, station.id)
         self._outbox = outbox
-        self._blocks = {
+        blocks = {
             machine.name: found.numbers.block
             for machine in settings.machines.values()
             if (found := machine.protocol_settings.asking()) is not None and found.numbers is not None
@@ -107,13 +103,9 @@ class Interlock:
         self._digests: dict[str, RouteDigest] = {}
         self._unkept: dict[str, RouteDigest] = {}
         self._own: dict[str, OwnWork] = {}
-        self._numbers: dict[str, tuple[str, ...]] = {}
-        self._models: dict[str, str | None] = {}
-        self._wanted: dict[str, int] = {}
         self._given = 0
         self._work = asyncio.Event()
-        self.numbering = asyncio.Lock()
-        """Held from taking a number to keeping the permit that names it."""
+        self.numbers = NumberBlocks(outbox, blocks, self._ask_numbers, self._digests, self._work.set)
 
     @property
     def topics(self) -> Sequence[str]:
@@ -131,8 +123,7 @@ class Interlock:
                 log.warning("route digest on disk not understood", note=name, error=str(error)[:200])
             else:
                 self._digests[digest.lot_number] = digest
-        for name, text in (await self._outbox.notes(NUMBERS_NOTE)).items():
-            self._numbers[name.removeprefix(NUMBERS_NOTE)] = tuple(json.loads(text))
+        await self.numbers.open()
         self._given = int(await self._outbox.note(GIVEN_NOTE) or 0)
         async for body in self._outbox.bodies_unsettled():
             try:
@@ -147,7 +138,7 @@ class Interlock:
             self._work.clear()
             try:
                 await self._keep_digests()
-                filled = await self._fill_blocks()
+                filled = await self.numbers.fill(is_connected=self._session is not None)
             except StoreError as error:
                 log.warning("what central said is not kept on disk", error=str(error))
                 filled = False
@@ -335,57 +326,7 @@ class Interlock:
 
     # -- numbers -----------------------------------------------------------------------------------------------------
 
-    async def number(self, machine: str, lot_number: str, within_s: float) -> str | Refusal:
-        """The next number of a LOT, for the unit that is to be made now. While ``numbering`` is held; the number is
-        used once ``used_note`` is kept."""
-        self._wanted[lot_number] = self._blocks[machine]
-        closed = self._digests.get(lot_number)
-        lot = closed.lot() if closed is not None else None
-        if not self._numbers.get(lot_number):
-            refusal = await self._reserve(lot_number, self._blocks[machine], within_s)
-            if refusal is not None:
-                found = may_start_in(lot) if lot is not None else None
-                return found or refusal
-        return self._numbers[lot_number][0]
-
-    def used_note(self, lot_number: str, number: str) -> Mapping[str, str]:
-        """What has to be kept with the permit that names this number: it is never given again."""
-        left = [one for one in self._numbers.get(lot_number, ()) if one != number]
-        return {NUMBERS_NOTE + lot_number: json.dumps(left)}
-
-    def used(self, lot_number: str, number: str) -> None:
-        """The permit is on disk."""
-        self._numbers[lot_number] = tuple(one for one in self._numbers.get(lot_number, ()) if one != number)
-        if len(self._numbers[lot_number]) <= self._wanted.get(lot_number, 0) // 2:
-            self._work.set()
-
-    async def _reserve(self, lot_number: str, count: int, within_s: float) -> Refusal | None:
-        question = NumbersRequest(**self._common(), lot_number=lot_number, count=count)
-        answer = await self._answered(question, within_s)
-        if not isinstance(answer, NumbersAnswer):
-            detail = f"no number of {lot_number} is reserved here, and central does not answer"
-            return Refusal(RefusalCode.NUMBERS_USED_UP, detail)
-        if answer.refusal is not None:
-            return Refusal(answer.refusal, answer.detail or "")
-        numbers = (*self._numbers.get(lot_number, ()), *answer.numbers)
-        await self._outbox.keep_note(NUMBERS_NOTE + lot_number, json.dumps(numbers))
-        self._numbers[lot_number] = numbers
-        return None
-
-    async def _fill_blocks(self) -> bool:
-        """Blocks that are half used are filled up. False: central did not answer."""
-        for lot_number, block in list(self._wanted.items()):
-            digest = self._digests.get(lot_number)
-            if digest is not None and digest.status is LotStatus.CLOSED:
-                del self._wanted[lot_number]
-                self._numbers.pop(lot_number, None)
-                await self._outbox.drop_note(NUMBERS_NOTE + lot_number)
-                continue
-            if self._session is None or len(self._numbers.get(lot_number, ())) > block // 2:
-                continue
-            async with self.numbering:
-                count = block - len(self._numbers.get(lot_number, ()))
-                refusal = await self._reserve(lot_number, count, NUMBERS_TIMEOUT_S)
-            if refusal is not None and refusal.code is RefusalCode.NUMBERS_USED_UP:
-                return False
-        return True
+    async def _ask_numbers(self, lot_number: str, count: int, request_id: str, within_s: float) -> NumbersAnswer | None:
+        asked = {**self._common(), "request_id": request_id}
+        answer = await self._answered(NumbersRequest(**asked, lot_number=lot_number, count=count), within_s)
+        return answer if isinstance(answer, NumbersAnswer) else None

@@ -117,8 +117,12 @@ class Permits:
         if self._asking.numbers is None:
             await self._answer(event, request, unit, within_s, deadline)
             return
-        async with self._interlock.numbering:
-            numbered = await self._numbered(unit, within_s)
+        async with self._interlock.numbers.giving:
+            try:
+                numbered = await self._numbered(unit, within_s)
+            except StoreError as error:
+                self._log.error("disk refuses, request not answered", error=str(error))
+                return
             within_s = deadline - loop.time() - RESERVE * self._asking.limit
             await self._answer(event, request, numbered, within_s, deadline)
 
@@ -156,7 +160,7 @@ class Permits:
         notes = {**decision.notes, self._note: last.as_note()}
         lot = unit.lot_number
         if self._asking.numbers is not None and record.granted and record.serial_number and lot:
-            notes |= self._interlock.used_note(lot, record.serial_number)
+            notes |= self._interlock.numbers.used_note(lot, record.serial_number)
         try:
             seq = await self._outbox.append(record, notes=notes)
         except StoreError as error:
@@ -165,7 +169,7 @@ class Permits:
             return
         self._last = last
         if self._asking.numbers is not None and record.granted and record.serial_number and lot:
-            self._interlock.used(lot, record.serial_number)
+            self._interlock.numbers.used(lot, record.serial_number)
         self._log.info(
             "request answered",
             seq=seq,
@@ -201,7 +205,7 @@ class Permits:
         """The unit with the number it shall get."""
         if unit.refusal is not None or unit.lot_number is None:
             return unit
-        found = await self._interlock.number(self._machine.name, unit.lot_number, within_s)
+        found = await self._interlock.numbers.next(self._machine.name, unit.lot_number, within_s)
         if isinstance(found, Refusal):
             return replace(unit, refusal=found)
         return replace(unit, serial_number=found)

@@ -35,7 +35,7 @@ def opened() -> Iterator[tuple[CentralSettings, Store]]:
 
 def store_of(settings: CentralSettings) -> Store:
     """The store of this database, whatever its tables are."""
-    return Store(settings.database_url, echo=settings.database_echo)
+    return Store(settings.database_url, echo=settings.database_echo, lease_s=settings.permits.lease_s)
 
 
 def login() -> str:

@@ -184,7 +184,7 @@ class Responder:
             block = self._store.reserve_numbers(question, self._settings.serial_number)
             self.counters.blocks += bool(block.numbers)
             return block
-        answer = self._store.answer_permit(question, lease_s=self._settings.lease_s)
+        answer = self._store.answer_permit(question)
         self.counters.granted += answer.granted
         self.counters.refused += not answer.granted
         return answer

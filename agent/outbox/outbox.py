@@ -209,6 +209,18 @@ class Outbox:
         """Replace a note. Raises StoreError."""
         await self._run(lambda connection: file.keep_note(connection, name, value))
 
+    async def change_notes(self, values: Mapping[str, str | None]) -> None:
+        """Replace these notes, or forget them (None), in one commit. Raises StoreError."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            for name, value in values.items():
+                if value is None:
+                    file.drop_note(connection, name)
+                else:
+                    file.keep_note(connection, name, value)
+
+        await self._run(work)
+
     async def drop_note(self, name: str) -> None:
         """Forget a note. Raises StoreError."""
         await self._run(lambda connection: file.drop_note(connection, name))

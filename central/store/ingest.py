@@ -12,7 +12,7 @@ from central.store.alarms import raise_alarms
 from central.store.arrivals import Alarm, AlarmKind, Arrival, Claim, IngestResult, StationCommit
 from central.store.booking import book, processes_by_code
 from central.store.folding import WrongPermit, named_by, refold
-from central.store.leases import end_leases
+from central.store.leases import end_leases, lease_offline
 from central.store.ledger import COMMIT_RANGES, Ledger, Opening, Place, claim_streams, keep
 from central.store.quarantined import OTHER_CONTENT, Entry, in_quarantine, quarantine_once
 from central.store.rows import PERMIT, Row, fact_columns, fact_row, impossible, tombstone
@@ -20,7 +20,7 @@ from central.store.spans import told, union
 from central.store.statements import rows_where
 from central.store.tables import facts, process_data
 from contracts.envelope import Range, ranges_of
-from contracts.permit import StationRecord
+from contracts.permit import PermitRecord, StationRecord
 from contracts.record import ProcessRecord, canonical
 from contracts.route_model import FactKey, RouteLimits
 from contracts.topics import StationTopics
@@ -43,11 +43,19 @@ Offers = dict[str, Offer]
 class Ingestion:
     """The work of one transaction. Use once."""
 
-    def __init__(self, connection: sa.Connection, limits: RouteLimits, opening: Opening, now: datetime) -> None:
+    def __init__(
+        self,
+        connection: sa.Connection,
+        limits: RouteLimits,
+        opening: Opening,
+        now: datetime,
+        lease_s: float | None = None,
+    ) -> None:
         self._connection = connection
         self._limits = limits
         self._opening = opening
         self._now = now
+        self._lease_s = lease_s
         self._ledgers: dict[Claim, Ledger] = {}
         self._names = names.Names()
         self._entries: list[Entry] = []
@@ -77,6 +85,8 @@ class Ingestion:
         results = {key: record for key, (_, record) in new.items() if isinstance(record, ProcessRecord)}
         book(self._connection, results, ids, process_ids, self._now)
         end_leases(self._connection, results.values())
+        permits = {key: record for key, (_, record) in new.items() if isinstance(record, PermitRecord)}
+        lease_offline(self._connection, permits, self._now, self._lease_s)
 
         quarantined = quarantine_once(self._connection, self._entries, self._now)
         taken = _taken(arrivals)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from central.store.criteria import revision_in_force
 from central.store.digests import Changed
 from central.store.folding import fold_units
-from central.store.leases import holder, lease
+from central.store.leases import holder, lease, length_s
 from central.store.statements import insert_once
 from central.store.tables import lots, permits, processes, product_models, serials, store_meta
 from contracts.digest import RouteDigest, attempts_of, digest_of
@@ -25,9 +25,6 @@ from contracts.route_model import Hold, LotState, LotStatus, RouteLimits, UnitSt
 from contracts.route_start import may_start
 
 _NUMBER = "permit_number"
-SHORTEST_LEASE_S = 600.0
-LEASE_FACTOR = 2.0
-"""A lease lasts so many times as long as the process takes, by what central knows of it."""
 
 
 def answer(
@@ -147,7 +144,6 @@ def _decided(
     if refusal is not None:
         return refused(question, number, refusal, now)
     model, wanted = _product(connection, unit, row)
-    own_s = max(SHORTEST_LEASE_S, LEASE_FACTOR * (process.seconds or 0))
     return PermitAnswer(
         request_id=question.request_id,
         serial_number=question.serial_number,
@@ -160,7 +156,7 @@ def _decided(
         criteria_revision=revision_in_force(connection, question.process, now),
         firmware=None if wanted is None else wanted.version,
         firmware_checksum=None if wanted is None else wanted.checksum,
-        lease_seconds=own_s if lease_s is None else lease_s,
+        lease_seconds=length_s(process.seconds, lease_s),
         at=now,
     )
 

@@ -65,9 +65,12 @@ class Store:
     rights or schema wrong). A password never stands in an error.
     """
 
-    def __init__(self, url: str, *, echo: bool = False, limits: RouteLimits | None = None) -> None:
+    def __init__(
+        self, url: str, *, echo: bool = False, limits: RouteLimits | None = None, lease_s: float | None = None
+    ) -> None:
         self.database = Database(url, echo=echo)
         self.limits = limits or RouteLimits()
+        self._lease_s = lease_s
         self._months = Months(self.database)
         self._meta: dict[str, str] = {}
         self.criteria = CriteriaRevisions(self.database, lambda: self.epoch)
@@ -142,7 +145,8 @@ class Store:
         records = (record for arrival in arrivals for _, record, _ in arrival.records)
         self._months.provide(started_at(record) for record in records if isinstance(record, ProcessRecord))
         with self.database.writing() as connection:
-            return Ingestion(connection, self.limits, read_opening(connection), datetime.now(UTC)).run(arrivals)
+            opening = read_opening(connection)
+            return Ingestion(connection, self.limits, opening, datetime.now(UTC), self._lease_s).run(arrivals)
 
     def _ingest_alone(self, arrival: Arrival) -> IngestResult:
         try:
@@ -173,10 +177,10 @@ class Store:
 
     # -- before a unit starts ----------------------------------------------------------------------------------------
 
-    def answer_permit(self, question: PermitRequest, *, lease_s: float | None = None) -> PermitAnswer:
+    def answer_permit(self, question: PermitRequest) -> PermitAnswer:
         """May this unit start here? The answer is kept; where it is yes, no other station gets one for a while."""
         with self.database.writing(urgent=True) as connection:
-            return permitting.answer(connection, question, self.limits, datetime.now(UTC), lease_s)
+            return permitting.answer(connection, question, self.limits, datetime.now(UTC), self._lease_s)
 
     def return_permit(self, returned: PermitReturned) -> bool:
         """A permit came to nothing: another station may have the unit. False when that was so already."""

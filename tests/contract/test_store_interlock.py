@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from central.settings import PermitSettings
-from central.store import Store
+from central.store import Arrival, Store
 from central.store import product_models as models
 from central.store.tables import leases, lots, processes, product_models, store_meta
 from contracts.criteria import Criteria, Criterion
@@ -37,7 +37,6 @@ STATIONS = {number: f"P{number:02d}-A" for number in range(1, 9)}
 
 def ask(store: Store, process: int, serial: str = UNIT, **changes: Any) -> PermitAnswer:
     """A station's question, and the answer."""
-    lease_s = changes.pop("lease_s", None)
     values: dict[str, Any] = {
         "site": "gimcheon",
         "line": "KR01",
@@ -48,7 +47,7 @@ def ask(store: Store, process: int, serial: str = UNIT, **changes: Any) -> Permi
         "machine": "tester",
         "serial_number": serial,
     }
-    return store.answer_permit(PermitRequest(**{**values, **changes}), lease_s=lease_s)
+    return store.answer_permit(PermitRequest(**{**values, **changes}))
 
 
 def numbers(store: Store, count: int, station: str = "P01-A", **changes: Any) -> NumbersAnswer:
@@ -233,8 +232,83 @@ def test_a_lease_ends_when_it_is_given_back_or_its_time_is_over(line: Line) -> N
     assert not line.store.return_permit(back.model_copy(update={"permit": given.permit - 1}))
     assert line.store.return_permit(back)
     assert not line.store.return_permit(back)
-    assert ask(line.store, 3, station="P03-B", lease_s=0.0).granted
+    assert ask(line.store, 3, station="P03-B").granted
+    its_time_is_over(line.store)
     assert ask(line.store, 3).granted
+
+
+def its_time_is_over(store: Store) -> None:
+    with store.database.writing() as connection:
+        connection.execute(sa.update(leases).values(expires_at=datetime.now(UTC)))
+
+
+def offline(seq: int, *, ago_s: float = 1.0, station: str = "P03-A", **changes: Any) -> Arrival:
+    """A station let the unit start without central, so long ago."""
+    at = datetime.now(UTC) - timedelta(seconds=ago_s)
+    given = permit(station=station, serial_number=UNIT, asked_at=at, answered_at=at, **changes)
+    return delivery([(seq, given)], stream_id=("a" if station == "P03-A" else "b") * 32, station=station)
+
+
+def finished(seq: int) -> Arrival:
+    made = record(station="P03-A", serial_number=UNIT, outcome="FAIL", completed_at=datetime.now(UTC))
+    return delivery([(seq, made)], stream_id="a" * 32, station="P03-A")
+
+
+def test_a_permit_given_without_central_keeps_the_unit_for_its_station(line: Line) -> None:
+    line.went("1P 2P")
+    line.store.ingest([offline(1)])
+    assert ask(line.store, 3, station="P03-B").refusal is R.BUSY_ELSEWHERE
+    assert ask(line.store, 3).granted, "the station itself may ask again"
+    line.store.ingest([finished(2)])
+    assert ask(line.store, 3, station="P03-B").granted
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_a_permit_whose_result_is_there_keeps_nothing(line: Line, order: list[int]) -> None:
+    """Also where the result came first: what is new goes before a backlog."""
+    line.went("1P 2P")
+    arrivals = [offline(1), finished(2)]
+    for place in order:
+        line.store.ingest([arrivals[place]])
+    assert ask(line.store, 3, station="P03-B").granted
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"ago_s": 3600.0},
+        {"ago_s": 1.0, "granted": False, "refusal": "ON_HOLD"},
+        {"ago_s": 1.0, "part": "GOLDEN_SAMPLE"},
+        {"ago_s": 1.0, "decided_by": "CENTRAL"},  # it has its lease, or gave it back
+        {"ago_s": 1.0, "clock_offset_seconds": 3600.0},  # by a clock that is an hour ahead: it was an hour ago
+    ],
+)
+def test_what_is_over_or_was_no_permit_keeps_nothing(line: Line, given: dict[str, Any]) -> None:
+    line.went("1P 2P")
+    line.store.ingest([offline(1, **given)])
+    assert ask(line.store, 3, station="P03-B").granted
+
+
+def test_a_unit_that_another_station_has_stays_there(line: Line) -> None:
+    line.went("1P 2P")
+    assert ask(line.store, 3, station="P03-B").granted
+    line.store.ingest([offline(1)])
+    assert ask(line.store, 3).refusal is R.BUSY_ELSEWHERE
+    its_time_is_over(line.store)
+    assert ask(line.store, 3).granted
+
+
+def test_the_site_says_how_long_a_lease_is(new_database: NewDatabase) -> None:
+    store = Store(new_database(), lease_s=90.0)
+    store.migrate()
+    try:
+        lot_of(store)
+        Line(store).went("1P 2P")
+        store.ingest([offline(1, ago_s=60.0)])
+        assert ask(store, 3, station="P03-B").refusal is R.BUSY_ELSEWHERE
+        assert ask(store, 3).lease_seconds == 90.0
+    finally:
+        store.close()
 
 
 def test_a_lease_is_as_long_as_the_process_takes(line: Line) -> None:

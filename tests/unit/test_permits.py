@@ -13,7 +13,8 @@ import pytest
 from agent.clock import CentralClock
 from agent.criteria import StationCriteria
 from agent.golden import GoldenSamples
-from agent.interlock import NUMBERS_NOTE, Interlock
+from agent.interlock import Interlock
+from agent.numbers import NUMBERS_NOTE
 from agent.outbox import Outbox
 from agent.permits import Permits
 from agent.settings import StationSettings, load
