@@ -33,6 +33,7 @@ ROUTERS = (
     "stations",
     "exceptions",
     "holds",
+    "containment",
     "alarms",
     "quarantine",
     "reconciliation",

@@ -28,14 +28,15 @@ class Period:
 def period(service: Service, start_date: str, end_date: str) -> Period:
     """What two words of a query mean. Raises ApiError (422) naming the one that means nothing."""
     found = Period(
-        _moment(service, "start_date", start_date, end=False), _moment(service, "end_date", end_date, end=True)
+        moment(service, "start_date", start_date, end=False), moment(service, "end_date", end_date, end=True)
     )
     if found.until < found.since:
         raise _bad("end_date", "it lies before start_date")
     return found
 
 
-def _moment(service: Service, name: str, text: str, *, end: bool) -> datetime:
+def moment(service: Service, name: str, text: str, *, end: bool) -> datetime:
+    """What a word of a query means. Raises ApiError (422) naming it."""
     try:
         return parse_moment(text, service.calendar, end=end)
     except (SetupError, OverflowError) as error:

@@ -5,6 +5,7 @@ changes follow each other and each is checked as things then stand. Order of loc
 product models, LOTs, serials), then serials and LOTs as in ``folding``.
 """
 
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -19,10 +20,11 @@ from central.store.ingest import wrong_permit_alarms
 from central.store.leases import end_leases
 from central.store.ledger import Place, claim_streams, keep
 from central.store.rows import CENTRAL, Row, fact_row, hold_of
+from central.store.statements import rows_where
 from central.store.tables import facts, lots, serials
 from contracts.facts import AnyDecision, HoldReleased, ProcessStarted, RecordCorrected, RecordDeleted
 from contracts.record import ProcessRecord, digest
-from contracts.route_model import LotState, RouteLimits, UnitState
+from contracts.route_model import FactKey, LotState, RouteLimits, UnitState
 
 _CLAIM = Place(CENTRAL, CENTRAL)
 
@@ -51,6 +53,16 @@ class Decisions:
         self.connection.execute(mine.with_for_update())
         return fold_units(self.connection, [serial_number], self.limits)[serial_number]
 
+    def lock_units(self, serial_numbers: Sequence[str]) -> None:
+        """Lock the rows of units that are there, in the order every transaction takes them."""
+        locking = sa.select(serials.c.id, serials.c.serial_number).order_by(serials.c.serial_number).with_for_update()
+        list(rows_where(self.connection, locking, serials.c.serial_number, sorted(serial_numbers)))
+
+    def lock_lots(self, lot_numbers: Collection[str]) -> None:
+        """The same of LOTs, once the units are locked."""
+        locking = sa.select(lots.c.id, lots.c.lot_number).order_by(lots.c.lot_number).with_for_update()
+        list(rows_where(self.connection, locking, lots.c.lot_number, sorted(lot_numbers)))
+
     def lot(self, lot_number: str) -> LotState:
         """The LOT as it was folded last; its row is locked, and made where it is new. Lock its units before it."""
         named = names.Names()
@@ -69,10 +81,28 @@ class Decisions:
 
     def keep(self, decision: AnyDecision) -> int:
         """Keep a decision as a fact, fold what it touches, and let it stand in the rows; answers its seq."""
-        key = self._next_key()
+        self.keep_all([decision])
+        return self._ledger.highest
+
+    def keep_all(self, decisions: Sequence[AnyDecision]) -> None:
+        """Keep these as facts, one after the other, and fold what they touch once."""
+        named = names.Names()
+        keys = [(self.stream_id, self._ledger.highest + place) for place, _ in enumerate(decisions, start=1)]
+        rows = [self._row(key, decision, named) for key, decision in zip(keys, decisions, strict=True)]
+        ids = names.make(self.connection, named, self.now)
+        self._settle(rows, named)
+        for key, decision in zip(keys, decisions, strict=True):
+            if isinstance(decision, ProcessStarted):
+                begin(self.connection, key, decision, ids, self.now)
+            elif isinstance(decision, RecordCorrected | RecordDeleted):
+                correct(self.connection, [(decision.stream_id, decision.seq)])
+
+    def _row(self, key: FactKey, decision: AnyDecision, named: names.Names) -> Row:
         serial_number, lot_number = _about(self.connection, decision)
+        named.of_decision(key, decision, serial_number, lot_number)
         body = decision.model_dump_json()
-        row: Row = {
+        about = decision if isinstance(decision, RecordCorrected | RecordDeleted) else None
+        return {
             "stream_id": key[0],
             "seq": key[1],
             "kind": decision.kind,
@@ -82,18 +112,9 @@ class Decisions:
             "hold_id": hold_of(decision),
             "body": body,
             "received_at": self.now,
+            "about_stream_id": None if about is None else about.stream_id,
+            "about_seq": None if about is None else about.seq,
         }
-        if isinstance(decision, RecordCorrected | RecordDeleted):
-            row |= {"about_stream_id": decision.stream_id, "about_seq": decision.seq}
-        named = names.Names()
-        named.of_decision(key, decision, serial_number, lot_number)
-        ids = names.make(self.connection, named, self.now)
-        self._settle(row, named)
-        if isinstance(decision, ProcessStarted):
-            begin(self.connection, key, decision, ids, self.now)
-        elif isinstance(decision, RecordCorrected | RecordDeleted):
-            correct(self.connection, [(decision.stream_id, decision.seq)])
-        return key[1]
 
     def keep_record(self, record: ProcessRecord) -> int:
         """Keep a result that a person entered: the same kind of row as a station's; answers its seq."""
@@ -103,7 +124,7 @@ class Decisions:
         named.of_record(key, record)
         ids = names.make(self.connection, named, self.now)
         process_ids, numbers = processes_by_code(self.connection)
-        self._settle({**fact_row(*key, record, digest(record), numbers), "received_at": self.now}, named)
+        self._settle([{**fact_row(*key, record, digest(record), numbers), "received_at": self.now}], named)
         book(self.connection, {key: record}, ids, process_ids, self.now)
         end_leases(self.connection, [record])
         return key[1]
@@ -115,17 +136,17 @@ class Decisions:
         units = dict.fromkeys(self.connection.execute(mine).scalars(), key)
         self._refold(units, {lot_number: key})
 
-    def _next_key(self) -> tuple[str, int]:
+    def _next_key(self) -> FactKey:
         return self.stream_id, self._ledger.highest + 1
 
-    def _settle(self, row: Row, named: names.Names) -> None:
-        self.connection.execute(sa.insert(facts), [row])
-        units, touched = named_by([row])
+    def _settle(self, rows: Sequence[Row], named: names.Names) -> None:
+        self.connection.execute(sa.insert(facts), rows)
+        units, touched = named_by(rows)
         self._refold({**named.serials, **units}, {**named.lots, **touched})
-        self._ledger.settle([(row["seq"], row["seq"])], self.now)
+        self._ledger.settle([(rows[0]["seq"], rows[-1]["seq"])], self.now)
         keep(self.connection, [self._ledger], {self._claim: _CLAIM}, self.now)
 
-    def _refold(self, units: dict[str, tuple[str, int]], lot_numbers: dict[str, tuple[str, int]]) -> None:
+    def _refold(self, units: dict[str, FactKey], lot_numbers: dict[str, FactKey]) -> None:
         wrong = refold(self.connection, units, lot_numbers, self.limits, self.now)
         raise_alarms(self.connection, wrong_permit_alarms(self.connection, wrong), self.now)
 

@@ -76,6 +76,7 @@ def move(people: Decisions, author: str, serial_id: int, lot_id: int, sequence: 
         raise RefusedError("SERIAL_LOT_MISMATCH", f"the number {row['serial_number']} says its LOT and sequence")
     lot_number = production_lots.by_id(people.connection, lot_id)["lot_number"]
     people.unit(row["serial_number"])
+    people.lock_lots({lot_number, row["lot_number"] or lot_number})
     _not_in_closed_lot(row)
     _place(people, lot_id, lot_number, sequence, besides=serial_id)
     _settle(people, author, row["serial_number"], lot_number, sequence, reason)

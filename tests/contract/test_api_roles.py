@@ -93,6 +93,8 @@ ROLES: dict[str, Role | None] = {
     "GET /process-data/{}": OPERATOR,
     "PUT /process-data/{}": OPERATOR,
     "DELETE /process-data/{}": ADMIN,
+    "GET /containment": MANAGER,
+    "POST /containment/holds": MANAGER,
     "GET /audit-logs": ADMIN,
     "GET /audit-logs/date-range": ADMIN,
     "GET /audit-logs/entity/{}/{}": ADMIN,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from central.store import Arrival, Store
+from central.store import Arrival, Author, Store
 from contracts.envelope import Birth
 from contracts.errors import SetupError
 from contracts.facts import (
@@ -26,6 +26,7 @@ from contracts.facts import (
     LotCreated,
     LotDeleted,
     OrderOverridden,
+    ProcessStarted,
     RecordCorrected,
     RecordDeleted,
     ReworkAuthorised,
@@ -36,7 +37,7 @@ from contracts.facts import (
 )
 from contracts.permit import PermitRecord, StationRecord
 from contracts.processes import PROCESSES
-from contracts.record import Entry
+from contracts.record import Entry, ProcessRecord
 from contracts.route_model import exception_id
 from tests.support.postgres import Cluster
 from tests.support.stores import LOT, MORNING, NewDatabase, delivery, minutes, permit, record, reject, rows, sample
@@ -157,6 +158,23 @@ def _about(station: int, seq: int, serial: str, outcome: str | None, minute: int
     return RecordCorrected(record=counts, **made)
 
 
+def _entered(process: int, serial: str, outcome: str, minute: int) -> ProcessRecord:
+    """A result that a person entered."""
+    return record(
+        station="central", machine="person", process=PROCESSES[process - 1].code, serial_number=serial,
+        outcome=outcome, completed_at=minutes(minute), operator="Park", permit=minute + 1, clock_offset_seconds=0.0,
+        completed_within_seconds=0.0, entered=Entry(by="kim", at=minutes(minute), notes="by hand"),
+    )  # fmt: skip
+
+
+def _begun(process: int, serial: str, minute: int) -> AnyDecision:
+    """A process that a person began."""
+    return ProcessStarted(
+        author="kim", decided_at=minutes(minute), reason="begun", process=PROCESSES[process - 1].code,
+        serial_number=serial, lot_number=LOT, operator="Park", started_at=minutes(minute),
+    )  # fmt: skip
+
+
 KINDS = [
     "rework", "rework", "override", "scrap", "hold", "release", "hold lot", "close", "passed", "failed", "begun",
     "entered", "gone", "seen", "open lot", "change lot", "lot gone",
@@ -169,7 +187,25 @@ corrections = st.builds(
     st.sampled_from(["PASS", "FAIL", "ERROR", None]),
     st.integers(0, 30),
 )
-people = st.builds(_decision, st.sampled_from(KINDS), st.sampled_from(SERIALS), st.integers(0, 30)) | corrections
+entries = st.builds(
+    _entered,
+    st.integers(1, 4),
+    st.sampled_from(SERIALS),
+    st.sampled_from(["PASS", "FAIL", "ERROR"]),
+    st.integers(0, 30),
+)
+starts = st.builds(_begun, st.integers(1, 4), st.sampled_from(SERIALS), st.integers(0, 30))
+decisions = st.builds(_decision, st.sampled_from(KINDS), st.sampled_from(SERIALS), st.integers(0, 30))
+people: st.SearchStrategy[AnyDecision | ProcessRecord] = decisions | corrections | entries | starts
+
+
+def _decide(store: Store, one: AnyDecision | ProcessRecord) -> None:
+    """A person decides it or enters it."""
+    if not isinstance(one, ProcessRecord):
+        store.add_decision(one)
+        return
+    with store.writing(Author(name="kim")) as connection:
+        store.decisions(connection).keep_record(one)
 
 
 def _same_rows(urls: tuple[str, str], given_facts: list[tuple[int, int, dict[str, Any]]], data: st.DataObject) -> None:
@@ -191,16 +227,16 @@ def _same_rows(urls: tuple[str, str], given_facts: list[tuple[int, int, dict[str
     with opened(urls[0]) as straight, opened(urls[1]) as mixed:
         straight.ingest(sent)
         for decision in decided:
-            straight.add_decision(decision)
+            _decide(straight, decision)
         waiting = list(decided)
         for batch in _batches(shuffled, sizes):
             mixed.ingest(batch)
             while waiting and data.draw(st.booleans(), label="decided now"):
-                mixed.add_decision(waiting.pop(0))
+                _decide(mixed, waiting.pop(0))
             said = data.draw(st.sampled_from(["nothing", "nothing", "birth", "will", "ask", "open"]), label="said")
             _talk(mixed, said, data.draw(st.sampled_from("ab"), label="by"))
         for decision in waiting:
-            mixed.add_decision(decision)
+            _decide(mixed, decision)
         assert mixed.canonical_rows() == straight.canonical_rows()
 
 

@@ -172,6 +172,42 @@ def test_of_fifty_reworks_at_once_one_is_authorised(store: Store) -> None:
     assert (row["rework_count"], row["status"], row["passed_processes"]) == (1, "IN_PROGRESS", [1, 2])
 
 
+def test_people_and_stations_change_the_same_units_at_once_and_nobody_is_stopped(store: Store) -> None:
+    """Both lock units and then LOTs: no circle, no lost update."""
+    lot_id = opened(store, model(store), target=20)
+    number = lot_row(store, lot_id)["lot_number"]
+    serials = [entered(store, lot_id, sequence) for sequence in range(1, 5)]
+
+    def station(name: int) -> Callable[[], object]:
+        sent = [
+            (
+                seq,
+                record(
+                    process=PROCESSES[0].code, serial_number=f"{number}-{1 + (name + seq) % 8:04d}", lot_number=None
+                ),
+            )
+            for seq in range(1, 9)
+        ]
+        return lambda: store.ingest([delivery(sent, stream_id=f"{name:032x}", station=f"P01-{name}")])
+
+    def person(name: int) -> Callable[[], object]:
+        if name % 2:
+            return lambda: entered(store, lot_id, 10 + name)
+        return lambda: decide(store, serials[name % 4], "PASSED")
+
+    counted = at_once([one for name in range(1, 9) for one in (station(name), person(name))])
+    assert counted["done"] == 16, counted
+    row = lot_row(store, lot_id)
+    with store.reading() as connection:
+        assert lots.units_of(connection, lot_id) == 12
+    assert row["actual_quantity"] == 8
+    people(store, lambda by: by.fold_again(number))
+    again = lot_row(store, lot_id)
+    assert {name: row[name] for name in row if name != "updated_at"} == {
+        name: again[name] for name in again if name != "updated_at"
+    }
+
+
 def test_reworks_of_one_unit_end_with_the_third(sqlite: Store) -> None:
     serial_id = failed_unit(sqlite)
     for count in range(1, 4):
