@@ -50,6 +50,7 @@ lint: setup-dev ## style, types, who imports whom, published schemas, tables of 
 	$(BIN)/python -m drivers.reference --check
 	$(BIN)/python -m agent.reference --check
 	$(BIN)/python -m agent.schema --check
+	$(BIN)/python -m agent.command_reference --check
 
 lock: setup-dev ## resolve requirements/*.lock anew (ARGS=--upgrade takes newest releases)
 	@tools/lock $(ARGS)

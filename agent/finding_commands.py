@@ -67,7 +67,7 @@ def scan(
 def sniff(
     port: Annotated[str, typer.Argument(metavar="PORT", help="The serial port: /dev/serial/by-id/...")],
     baudrate: Annotated[int | None, typer.Option(metavar="N", help="Without it the common ones are tried.")] = None,
-    parity: Annotated[Literal["N", "E", "O"], typer.Option(help="None, even or odd.")] = "N",
+    parity: Annotated[Literal["N", "E", "O"], typer.Option(metavar="N|E|O", help="None, even or odd.")] = "N",
     seconds: Annotated[float, typer.Option(metavar="N", help="How long to listen, at each baudrate.")] = 5.0,
 ) -> None:
     """Listen to a serial port: bytes in hexadecimal and as text with their times, and guesses of speed and framing.
