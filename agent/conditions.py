@@ -19,13 +19,14 @@ class Condition:
 
 
 class Conditions:
-    """``standing``: those known to stand, by name. ``count``: how often each has appeared, or happened."""
+    """``standing``: those known to stand, by name. ``count``: how often each has appeared, or happened.
+    ``happened_last``: the text of what does not stand, as it was last."""
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
         self.standing: dict[str, Condition] = {}
         self.count: Counter[str] = Counter()
-        self._told: dict[str, str] = {}
+        self.happened_last: dict[str, str] = {}
 
     def heard(self, found: Mapping[str, str]) -> None:
         """The machine has said how it is: these conditions (name -> text) stand, and no others."""
@@ -43,6 +44,6 @@ class Conditions:
     def happened(self, name: str, text: str) -> None:
         """Something that does not stand, at one moment: counted, and told unless it is what was told last."""
         self.count[name] += 1
-        if self._told.get(name) != text:
-            self._told[name] = text
+        if self.happened_last.get(name) != text:
+            self.happened_last[name] = text
             self._log.warning("machine condition", condition=name, text=text, times=self.count[name])

@@ -1,7 +1,7 @@
 """Where a machine's own counter stands, on disk: what each reading's number means beside the last one."""
 
 from agent.conditions import Conditions
-from agent.content import content_of
+from agent.content import Contents
 from agent.cycles import Cursor, CycleKey, Relation, Step, step
 from agent.disk import PatientDisk
 from agent.outbox import Outbox
@@ -19,6 +19,7 @@ class Counter:
         self._outbox = outbox
         self._disk = disk
         self._conditions = conditions
+        self._contents = Contents(machine)
 
     async def look(self, event: MachineEvent, reading: Reading) -> tuple[CycleKey | None, Step | None]:
         """The number of this reading, and the step from the last one that was kept; None where it has none."""
@@ -31,7 +32,7 @@ class Counter:
             self._machine.name,
             key,
             self._machine.counter_modulus,
-            content=content_of(self._machine, reading),
+            content=self._contents.of(reading),
             presented=self._is_presented(event),
         )
         self._tell(key, found)

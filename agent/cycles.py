@@ -87,11 +87,18 @@ def step(
 
 
 def _same_key(last: Cursor, content: str | None, *, presented: bool) -> Step:
-    differs = None not in (content, last.content) and content != last.content
+    differs = _differs(last.content, content)
     if differs and presented:
         cursor = replace(last, epoch=last.epoch + 1, content=content)
         return Step(Relation.REUSED, cursor, missed=_missed_by_text(last.key))
     return Step(Relation.REPEAT, last, differs=differs and last.key not in (0, ""))
+
+
+def _differs(before: str | None, now: str | None) -> bool:
+    """What was read by other settings says nothing of the machine."""
+    if before is None or now is None:
+        return False
+    return before != now and before.partition(".")[0] == now.partition(".")[0]
 
 
 def _missed_by_text(key: CycleKey) -> int | None:

@@ -14,17 +14,19 @@ def show_status(found: Mapping[str, Any]) -> None:
     out = console()
     whose = f"[bold]{found['station']}[/bold] {found['process']}, {found['software']}"
     out.print(f"{whose}, {word('since')} {found['since']}")
-    machines = table("machine", "state", "since", "results", "outcome", "last error")
+    machines = table("machine", "state", "since", "results", "outcome", "measured", "last error")
     for name, machine in found["machines"].items():
         state = "connected" if machine["connected"] else "not connected"
         style = "green" if machine["connected"] else "red"
-        troubles = [machine["error"], *machine["conditions"].values()]
+        happened = [f"{one['last']} ({one['times']})" for one in machine["happened"].values()]
+        troubles = [machine["error"], *machine["conditions"].values(), *happened]
         machines.add_row(
             f"{escape(name)} ({machine['protocol']})",
             f"[{style}]{word(state)}[/{style}]",
             machine["since"] or "",
             str(machine["results"]),
             verdict(machine["last_outcome"] or ""),
+            "\n".join(f"{name} {value:.4g}" for name, value in machine["figures"].items()),
             escape("; ".join(trouble for trouble in troubles if trouble)),
         )
     out.print(machines)

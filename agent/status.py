@@ -69,6 +69,11 @@ class StationStatus:
             "since": None if since is None else since.isoformat(timespec="seconds"),
             "error": masked(supervisor.trouble) or None,
             "conditions": {key: one.text for key, one in supervisor.conditions.standing.items()},
+            "happened": {
+                key: {"times": supervisor.conditions.count[key], "last": text}
+                for key, text in supervisor.conditions.happened_last.items()
+            },
+            "figures": supervisor.figures,
             "results": self._results.counts.get(name, 0),
             "last_outcome": None if last is None else last.outcome.value,
             "last_at": None if last is None else last.completed_at.isoformat(timespec="seconds"),

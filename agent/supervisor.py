@@ -40,6 +40,7 @@ from drivers.base import (
     Driver,
     MachineEvent,
     MachineRequest,
+    Measuring,
     Outcomes,
     Reading,
 )
@@ -117,6 +118,11 @@ class Supervisor:
         self.companion = Companion(machine, driver, self._counter, self.faults, self._acknowledge)
         if isinstance(driver, Conditioned):
             driver.watch_conditions(self.conditions.heard)
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """What the driver measures of its link, by names that end in their unit."""
+        return dict(self._driver.figures()) if isinstance(self._driver, Measuring) else {}
 
     async def run(self) -> None:
         """Live until stop(); a lost link is opened again, with growing waits."""

@@ -34,3 +34,14 @@ def test_those_that_stand_can_be_asked_for_and_all_are_counted(conditions: Condi
         conditions.heard(heard)
     assert {name: condition.text for name, condition in conditions.standing.items()} == HEAD
     assert conditions.count == {"paper_out": 2, "head_open": 1}
+
+
+def test_what_happens_at_one_moment_is_counted_and_told_when_it_is_new(conditions: Conditions) -> None:
+    with capture_logs() as lines:
+        for text in ("number 7", "number 7", "number 8"):
+            conditions.happened("number used again", text)
+        conditions.heard({})
+    assert [(line["text"], line["times"]) for line in lines] == [("number 7", 1), ("number 8", 3)]
+    assert conditions.count == {"number used again": 3}
+    assert conditions.happened_last == {"number used again": "number 8"}
+    assert not conditions.standing

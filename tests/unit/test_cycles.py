@@ -59,19 +59,21 @@ def test_a_cursor_survives_its_row(key: int | str, epoch: int, content: str | No
 
 
 def test_another_result_under_the_same_number_is_a_new_epoch_and_never_a_repeat() -> None:
-    last = Cursor("tester", 7, epoch=2, content="a")
-    found = step(last, "tester", 7, content="b", presented=True)
+    last = Cursor("tester", 7, epoch=2, content="s.a")
+    found = step(last, "tester", 7, content="s.b", presented=True)
     assert (found.relation, found.missed, found.cursor.epoch) == (Relation.REUSED, None, 3)
-    assert found.cursor.content == "b"
-    assert step(found.cursor, "tester", 7, content="b", presented=True).relation is Relation.REPEAT
+    assert found.cursor.content == "s.b"
+    assert step(found.cursor, "tester", 7, content="s.b", presented=True).relation is Relation.REPEAT
 
 
 def test_a_text_that_is_used_again_tells_of_no_gap() -> None:
-    found = step(Cursor("tester", "SN-1", content="a"), "tester", "SN-1", content="b", presented=True)
+    found = step(Cursor("tester", "SN-1", content="s.a"), "tester", "SN-1", content="s.b", presented=True)
     assert (found.relation, found.missed) == (Relation.REUSED, 0)
 
 
-@pytest.mark.parametrize(("before", "now", "differs"), [("a", "b", True), ("a", "a", False), (None, "b", False)])
+@pytest.mark.parametrize(
+    ("before", "now", "differs"), [("s.a", "s.b", True), ("s.a", "s.a", False), (None, "s.b", False)]
+)
 def test_what_merely_stands_beside_a_number_makes_no_result_of_it(before: str | None, now: str, differs: bool) -> None:
     last = Cursor("tester", 7, content=before)
     found = step(last, "tester", 7, content=now)
@@ -79,9 +81,16 @@ def test_what_merely_stands_beside_a_number_makes_no_result_of_it(before: str | 
 
 
 def test_before_a_first_result_values_may_stand_as_they_like() -> None:
-    assert not step(Cursor("tester", 0, content="a"), "tester", 0, content="b").differs
+    assert not step(Cursor("tester", 0, content="s.a"), "tester", 0, content="s.b").differs
 
 
 def test_a_number_of_which_only_the_key_is_known_is_a_repeat() -> None:
     """A file of an older version does not tell what its last result said."""
-    assert step(Cursor("tester", 7), "tester", 7, content="b", presented=True).relation is Relation.REPEAT
+    assert step(Cursor("tester", 7), "tester", 7, content="s.b", presented=True).relation is Relation.REPEAT
+
+
+def test_a_result_that_is_read_by_other_settings_now_is_the_same_one() -> None:
+    """A scale was corrected, or a point was added, while the machine still shows its last result."""
+    last = Cursor("tester", 7, content="s.a")
+    found = step(last, "tester", 7, content="t.b", presented=True)
+    assert (found.relation, found.differs) == (Relation.REPEAT, False)

@@ -29,6 +29,8 @@ STATUS: dict[str, Any] = {
             "since": None,
             "error": "machine tester: no connection",
             "conditions": {"paper_out": "no paper"},
+            "happened": {"cycle_key_reused": {"times": 4, "last": "another result has the number"}},
+            "figures": {"poll_interval_seconds": 0.10234},
             "results": 3,
             "last_outcome": "FAIL",
         }
@@ -47,6 +49,9 @@ def test_status_shows_what_a_technician_asks_for(capsys: pytest.CaptureFixture[s
     for wanted in ("tester (modbus)", "not connected", "no paper", "12 (0 parked)", "2.0 of 8.0 GB", "broker refused"):
         assert wanted in said
     assert "the disk is full" in said
+    said = " ".join(said.split())
+    assert "0.1023" in said
+    assert "(4)" in said
     assert "\x1b" not in said
 
 

@@ -189,6 +189,17 @@ async def test_a_result_that_a_handshake_holds_is_told_from_the_last_one_of_its_
     assert [record.serial_number for record in await records(outbox)] == ["WF-KR-261123D-001-0007", "SN-8"]
 
 
+async def test_what_a_driver_measures_of_its_link_can_be_asked_for(tmp_path: Path, outbox: Outbox) -> None:
+    class Measured(ToldDriver):
+        def figures(self) -> Mapping[str, float]:
+            return {"poll_interval_seconds": 0.1}
+
+    settings = station("P03-A", tmp_path)
+    for driver, figures in ((Measured(), {"poll_interval_seconds": 0.1}), (ToldDriver(), {})):
+        async with supervised(settings, {"tester": driver}, outbox) as supervisors:
+            assert supervisors["tester"].figures == figures
+
+
 async def test_a_gap_and_a_restart_of_the_machine_are_told_in_the_record(tmp_path: Path, outbox: Outbox) -> None:
     await outbox.keep_cursor(Cursor("tester", 7))
     driver = ToldDriver()
