@@ -107,7 +107,7 @@ def _out(process: str, revision: Revision, created_at: datetime | None, valid: R
     )
 
 
-@router.get("", dependencies=READ)
+@router.get("", dependencies=READ, responses=answers(404))
 def list_criteria(
     service: CurrentService, page: Page, process: Annotated[str | None, Query(max_length=50)] = None
 ) -> list[RevisionOut]:
@@ -125,7 +125,7 @@ def criteria_in_force(process: Process, service: CurrentService) -> RevisionOut:
     return found[0]
 
 
-@router.post("/{process}", dependencies=WRITE, status_code=201, response_model=RevisionOut, responses=answers(404))
+@router.post("/{process}", dependencies=WRITE, status_code=201, response_model=RevisionOut, responses=answers(404, 409))
 def revise(process: Process, body: RevisionCreate, service: CurrentService, change: Create) -> Response:
     """Write the next revision of a process; stations are told at once, also of one that takes effect later."""
     code = _code(service, process)

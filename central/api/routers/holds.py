@@ -89,7 +89,7 @@ def list_holds(
     ]
 
 
-@router.post("", dependencies=WRITE, status_code=201, response_model=HoldKept, responses=answers(404))
+@router.post("", dependencies=WRITE, status_code=201, response_model=HoldKept, responses=answers(404, 409))
 def place_hold(body: HoldCreate, service: CurrentService, change: Create) -> Response:
     """Stop a unit, or a LOT with its units: no station is permitted to begin on it until the hold is released."""
     hold_id = uuid4().hex
@@ -114,7 +114,7 @@ def place_hold(body: HoldCreate, service: CurrentService, change: Create) -> Res
     return change.once(make)
 
 
-@router.post("/{hold_id}/release", dependencies=WRITE, response_model=HoldReleasedOut, responses=answers(404))
+@router.post("/{hold_id}/release", dependencies=WRITE, response_model=HoldReleasedOut, responses=answers(404, 409))
 def release_hold(hold_id: HoldId, body: HoldRelease, service: CurrentService, change: Create) -> Response:
     """Let everything go on that this hold stops."""
 

@@ -33,7 +33,12 @@ EXPORTED = (
     "closed_at",
 )  # fmt: skip
 
-Shift = Annotated[Literal["D", "N"], BeforeValidator(lambda word: _SPELLED.get(word, word))]
+
+def _short(word: object) -> object:
+    return _SPELLED.get(word, word) if isinstance(word, str) else word
+
+
+Shift = Annotated[Literal["D", "N"], BeforeValidator(_short)]
 """``DAY`` and ``NIGHT`` are understood as well."""
 Quantity = Annotated[int, Field(ge=1, le=100)]
 Reason = Annotated[Text, Field(min_length=1, max_length=1000)]

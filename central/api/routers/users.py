@@ -96,7 +96,7 @@ def list_users(
         return UserOut.many(page.of(connection, users.listing(role, is_active=is_active)))
 
 
-@router.post("", dependencies=ADMIN, status_code=201, response_model=UserOut)
+@router.post("", dependencies=ADMIN, status_code=201, response_model=UserOut, responses=answers(409))
 def create_user(body: UserCreate, change: Create) -> Response:
     """Add a user."""
     values = body.values()
