@@ -8,6 +8,7 @@ import typer
 from central.opening import login, opened, told
 from central.retrying import again
 from central.show import json_of, quarantine_table, quarantined_lines, show
+from central.store import Author
 from central.store.quarantined import DISCARDED, RETRIED
 
 app = typer.Typer(
@@ -88,7 +89,7 @@ def retry(
     with told(), opened() as (settings, store):
         arrival = again(store.quarantined_whole(entry), settings.serial_form)
         result = store.ingest([arrival])
-        store.settle_quarantined(entry, RETRIED, author or login(), reason)
+        store.settle_quarantined(entry, RETRIED, Author(name=author or login()), reason)
         typer.echo(f"{result.inserted} taken, {result.repeated} had been taken before")
 
 
@@ -103,5 +104,5 @@ def discard(
     Example: neurohub-central quarantine discard 12 --reason "somebody's test of the broker"
     """
     with told(), opened() as (_, store):
-        store.settle_quarantined(entry, DISCARDED, author or login(), reason)
+        store.settle_quarantined(entry, DISCARDED, Author(name=author or login()), reason)
         typer.echo(f"{entry} is discarded")

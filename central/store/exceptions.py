@@ -31,23 +31,27 @@ class ExceptionRow:
 
 def rows(connection: sa.Connection, code: str | None = None, lot_number: str | None = None) -> Iterator[ExceptionRow]:
     """Every exception, those that were closed too."""
-    for row in connection.execute(exceptions(connection, code, lot_number)).mappings():
-        one, unit = row["one"], row["serial_number"]
-        about = one.get("about")
-        named = one.get("code"), one.get("process_number"), about, one.get("serial_number"), one.get("detail", "")
-        yield ExceptionRow(
-            id=exception_id(unit or row["lot_number"], *named),
-            unit=unit,
-            lot_number=row["lot_number"],
-            code=one["code"],
-            detail=one.get("detail", ""),
-            process_number=one.get("process_number"),
-            about=None if about is None else (about[0], about[1]),
-            about_unit=one.get("serial_number"),
-            open=one.get("open", False),
-            closed_by=one.get("closed_by"),
-            closed_because=one.get("closed_because"),
-        )
+    return map(row_of, connection.execute(exceptions(connection, code, lot_number)).mappings())
+
+
+def row_of(row: sa.RowMapping) -> ExceptionRow:
+    """A row of ``exceptions``."""
+    one, unit = row["one"], row["serial_number"]
+    about = one.get("about")
+    named = one.get("code"), one.get("process_number"), about, one.get("serial_number"), one.get("detail", "")
+    return ExceptionRow(
+        id=exception_id(unit or row["lot_number"], *named),
+        unit=unit,
+        lot_number=row["lot_number"],
+        code=one["code"],
+        detail=one.get("detail", ""),
+        process_number=one.get("process_number"),
+        about=None if about is None else (about[0], about[1]),
+        about_unit=one.get("serial_number"),
+        open=one.get("open", False),
+        closed_by=one.get("closed_by"),
+        closed_because=one.get("closed_because"),
+    )
 
 
 def exceptions(connection: sa.Connection, code: str | None = None, lot_number: str | None = None) -> sa.Select[Any]:

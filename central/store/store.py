@@ -318,11 +318,10 @@ class Store:
         with self.database.reading() as connection:
             return listed(connection, station, limit, skip, settled=settled)
 
-    def settle_quarantined(self, entry: int, done: str, author: str, reason: str) -> None:
+    def settle_quarantined(self, entry: int, done: str, author: Author, reason: str) -> None:
         """A person retried or discarded it; it stays, whole. Raises DataError where that was said before."""
-        self._months.provide(())
-        with self.database.writing(Author(name=author)) as connection:
-            settle(connection, entry, done, author, reason, datetime.now(UTC))
+        with self.writing(author) as connection:
+            settle(connection, entry, done, author.name or "", reason, datetime.now(UTC))
 
     def quarantined_whole(self, entry: int) -> QuarantinedWhole:
         """One of them with its bytes. Raises DataError where there is none of this id."""

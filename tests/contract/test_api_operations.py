@@ -1,6 +1,7 @@
 """What a supervisor watches over the API: stations, streams, exceptions, alarms, quarantine, criteria, counters."""
 
 import base64
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -55,6 +56,13 @@ def test_exceptions_are_listed_by_kind_and_by_lot(api: Api) -> None:
     assert {one["code"] for code in codes for one in api.get(f"/exceptions?code={code}")} == set(codes)
     assert api.get(f"/exceptions?lot_number={LOT}") == [one for one in every if one["lot_number"] == LOT]
     assert api.get("/exceptions?lot_number=WF-KR-261102D-099") == []
+    path = f"/exceptions/{of_unit[0]['id']}/close"
+    api.post(path, {"reason": "both units checked"}, Role.MANAGER, status=200)
+    again = api.ask(Role.MANAGER, "POST", path, json={"reason": "again"})
+    [closed] = [one for one in api.get("/exceptions") if one["id"] == of_unit[0]["id"]]
+    assert (closed["closed_by"], closed["closed_because"]) == ("manager", "both units checked")
+    assert (again.status_code, again.json()["code"]) == (409, "ALREADY_CLOSED")
+    assert api.ask(Role.MANAGER, "POST", f"/exceptions/{'0' * 16}/close", json={"reason": "x"}).status_code == 404
     assert api.ask(Role.MANAGER, "GET", "/exceptions?code=NONE").status_code == 422
 
 
@@ -80,6 +88,24 @@ def test_quarantine_is_paged_and_shown_with_its_bytes(api: Api) -> None:
     assert {base64.b64decode(payload) for payload in payloads} == {b"\xff one", b"two"}
     assert api.ask(Role.MANAGER, "GET", "/quarantine?limit=1").headers["X-Total-Count"] == "2"
     assert api.ask(Role.MANAGER, "GET", "/quarantine/999").status_code == 404
+
+
+def test_what_is_in_quarantine_is_retried_by_the_rules_of_today_or_discarded_with_a_reason(api: Api) -> None:
+    good = json.dumps({"seq": 1, "record": json.loads(record().model_dump_json())}).encode()
+    api.store.ingest([delivery([], rejected=[reject(good, first=1), reject(b"noise", first=2)])])
+    kept, noise = sorted(api.get("/quarantine"), key=lambda one: one["first_seq"])
+
+    refused = api.ask(Role.MANAGER, "POST", f"/quarantine/{noise['id']}/retry", json={"reason": "perhaps"})
+    taken = api.post(f"/quarantine/{kept['id']}/retry", {"reason": "form put right"}, Role.MANAGER, status=200)
+    gone = api.ask(Role.MANAGER, "POST", f"/quarantine/{noise['id']}/discard", json={"reason": "a test"})
+    again = api.ask(Role.MANAGER, "POST", f"/quarantine/{noise['id']}/discard", json={"reason": "again"})
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "REFUSED_AGAIN")
+    assert taken == {"taken": 1, "repeated": 0}
+    assert (gone.status_code, again.status_code, again.json()["code"]) == (204, 409, "ALREADY_SETTLED")
+    assert api.get("/quarantine") == []
+    assert {one["settled_by"] for one in api.get("/quarantine?settled=true")} == {"manager"}
+    assert api.store.record(STREAM, 1) is not None
 
 
 def test_a_revision_is_written_tried_and_comes_into_force_at_its_time(api: Api) -> None:
