@@ -20,21 +20,18 @@ from agent.disk import PatientDisk, within
 from agent.faults import Faults
 from agent.golden import GoldenSamples
 from agent.interlock import Interlock
-from agent.judging import Cycle, judged, numbered, told_of, unjudged
+from agent.judging import Cycle, told_of, unjudged
 from agent.machine_clock import machines_own_time
+from agent.making import Making, Said
 from agent.outbox import Outbox
-from agent.parsing import Parsed, parse
 from agent.permits import Permits
 from agent.results import Results
 from agent.scans import Scans
 from agent.settings import MachineSettings, StationSettings
 from agent.told import Told
-from contracts.criteria import CriteriaSet
 from contracts.errors import LinkError, SetupError
 from contracts.measurement import Scalar
-from contracts.record import Part, ProcessRecord
 from drivers.base import (
-    REJECT_LABEL,
     Acknowledging,
     Conditioned,
     Driver,
@@ -48,6 +45,7 @@ from messaging.lives import live_again_and_again
 
 log = structlog.get_logger()
 
+BEGUN_NOTE = "begun:"
 NOT_PERMITTED = "for no permit was given for this unit; let the machine ask again (interlock)"
 SETUP_RETRY_S = 30.0
 """A machine with a configuration that cannot work is tried again this often: it may be mended at the machine."""
@@ -107,6 +105,8 @@ class Supervisor:
             if asking is not None
             else None
         )
+        self._making = Making(machine, settings, criteria, self._golden, software)
+        self._begun = BEGUN_NOTE + machine.name
         self._told = ""
         self.connected_at: datetime | None = None
         """Since when the link stands; None: it does not."""
@@ -293,31 +293,50 @@ class Supervisor:
             is_the_next = missed == 0 and not event.first
             scanned = None if self._scans is None else self._scans.before(event, is_the_next=is_the_next)
             told = Told() if self._permits is None else await self._permits.told()
-            job = self._job(reading, scanned, told) if self._companions else None
+            said = Said(reading, scanned, told)
+            job = self._making.job(said) if self._companions else None
             answers: dict[str, tuple[MachineSettings, Reading | str]] = {}
-            for wanted in () if job is None else self._machine.companions:
-                assert job is not None
-                other = self._companions[wanted.machine]
-                serial_number = str(job.get("serial_number", ""))
-                if wanted.needs_permit and self._permits is not None and not told.is_of(serial_number):
-                    answers[wanted.machine] = (other.machine, f"{wanted.machine}: not asked, {NOT_PERMITTED}")
-                else:
-                    answers[wanted.machine] = (other.machine, await other.answer(job, wanted.timeout))
-            await self._keep_record(event, reading, found, answers, scanned, told)
+            if job is not None:
+                said = replace(said, again=await self._begins_again(job, found))
+                answers = await self._answers(job, told)
+            await self._keep_record(event, found, said, answers)
             if self._scans is not None:
                 self._scans.used()
             for companion in self._companions.values():
                 await companion.release()
 
+    async def _answers(self, job: Mapping[str, Scalar], told: Told) -> dict[str, tuple[MachineSettings, Reading | str]]:
+        """What each companion says of this job, one after the other."""
+        answers: dict[str, tuple[MachineSettings, Reading | str]] = {}
+        for wanted in self._machine.companions:
+            other = self._companions[wanted.machine]
+            if wanted.needs_permit and self._permits is not None and not told.is_of(str(job.get("serial_number"))):
+                answers[wanted.machine] = (other.machine, f"{wanted.machine}: not asked, {NOT_PERMITTED}")
+            else:
+                answers[wanted.machine] = (other.machine, await other.answer(job, wanted.timeout))
+        return answers
+
+    async def _begins_again(self, job: Mapping[str, Scalar], found: Step | None) -> bool:
+        """Whether this very job was begun before, and its record was not kept: a label may be there already.
+
+        Only of machines with companions that need a permit; it is noted on disk before they are asked.
+        """
+        if found is None or not any(wanted.needs_permit for wanted in self._machine.companions):
+            return False
+        begun = f"{found.cursor.epoch} {found.cursor.key} {job.get('serial_number')}"
+        before = await self._disk.keep(lambda: self._outbox.note(self._begun))
+        if before != begun:
+            await self._disk.keep(lambda: self._outbox.keep_note(self._begun, begun))
+        return before == begun
+
     async def _keep_record(
         self,
         event: MachineEvent,
-        reading: Reading,
         found: Step | None,
+        said: Said,
         answers: Mapping[str, tuple[MachineSettings, Reading | str]],
-        scanned: Reading | str | None,
-        told: Told,
     ) -> None:
+        reading = said.reading
         # Without a last key to compare with, this may be a result that was kept before a crash.
         unknown = found is None or (found.relation is Relation.FIRST and event.first)
         completed_at = datetime.now(UTC) if event.first else event.signalled_at.astimezone(UTC)
@@ -335,7 +354,7 @@ class Supervisor:
             completed_within_seconds=None if event.first else self._clock.within_s(),
         )
         try:
-            record = self._judged(reading, cycle, answers, scanned, told)
+            record = self._making.record(said, cycle, answers)
         except Exception as error:  # noqa: BLE001  # the result exists, whatever we think of it: a message comes once
             raw = reading.raw if reading.raw is not None else ascii(reading.plain()).encode()
             record = unjudged(replace(cycle, raw=raw), self._settings, self._software, self.faults.tell(error))
@@ -357,81 +376,12 @@ class Supervisor:
         self._results.kept(seq, record)
         self._log.info("result kept", seq=seq, **told_of(record))
 
-    def _judged(
-        self,
-        reading: Reading,
-        cycle: Cycle,
-        answers: Mapping[str, tuple[MachineSettings, Reading | str]],
-        scanned: Reading | str | None,
-        told: Told,
-    ) -> ProcessRecord:
-        """The record, by the criteria for this unit's product model, which the reading itself or the permit tells."""
-        model, at = self._settings.product_model, cycle.completed_at
-        criteria = self._criteria.for_unit(self._machine, model, at)
-        parsed = self._parsed(reading, criteria, answers, scanned, told)
-        of_sample = None if self._golden is None else self._golden.criteria_of(parsed.serial_number)
-        if of_sample is not None or parsed.product_model not in (None, model):
-            criteria = of_sample or self._criteria.for_unit(self._machine, parsed.product_model, at)
-            # Which texts are numbers, the criteria tell.
-            parsed = self._parsed(reading, criteria, answers, scanned, told)
-        wanted = told.measurements(criteria, parsed.serial_number)
-        parsed = replace(parsed, measurements=(*parsed.measurements, *wanted))
-        return judged(parsed, cycle, self._settings, criteria, self._software)
-
-    def _parsed(
-        self,
-        reading: Reading,
-        criteria: CriteriaSet,
-        answers: Mapping[str, tuple[MachineSettings, Reading | str]],
-        scanned: Reading | str | None,
-        told: Told,
-    ) -> Parsed:
-        """What the reading says, with what the permit said of the unit where the machine says nothing of it."""
-        parsed = parse(self._machine, reading, criteria, answers, scanned)
-        if told.number is not None and self._settings.part(parsed.serial_number) is Part.PRODUCT:
-            parsed = numbered(parsed, told.number)
-        if told.rejects(parsed.serial_number) and parsed.rework is None:
-            parsed = replace(parsed, reject_label=True)
-        if (why := self._withheld(parsed, told)) is not None:
-            parsed = replace(parsed, problems=(*parsed.problems, why))
-        if parsed.product_model is None:
-            parsed = replace(parsed, product_model=told.of(parsed.serial_number).get("product_model"))
-        return parsed
-
     async def _acknowledge(self, reading: Reading, key: Scalar | None) -> None:
         if isinstance(self._driver, Acknowledging):
             await self._driver.acknowledge(reading, key)
 
     def _without_handshake(self) -> bool:
         return getattr(self._machine.protocol_settings, "acknowledge", None) is None
-
-    def _job(self, reading: Reading, scanned: Reading | str | None, told: Told) -> dict[str, Scalar] | None:
-        """What companions are to do for this unit; None where nothing is done to it: a rework, one that was given up,
-        or one that is to be labelled again for no reason."""
-        parsed = parse(self._machine, reading, scanned=scanned)
-        if parsed.rework is not None or parsed.aborted or self._withheld(parsed, told) is not None:
-            return None
-        permitted = told.of(parsed.serial_number)
-        # A label bears the day of the place where it is printed.
-        job: dict[str, Scalar] = {"date": datetime.now(UTC).astimezone().date().isoformat()}
-        job[REJECT_LABEL] = parsed.reject_label or told.rejects(parsed.serial_number)
-        given = {
-            "serial_number": parsed.serial_number,
-            "lot_number": parsed.lot_number or permitted.get("lot_number"),
-            "product_model": parsed.product_model or permitted.get("product_model") or self._settings.product_model,
-            "firmware": permitted.get("firmware"),
-            "firmware_checksum": permitted.get("firmware_checksum"),
-        }
-        return job | {name: value for name, value in given.items() if value is not None}
-
-    def _withheld(self, parsed: Parsed, told: Told) -> str | None:
-        """Why nothing is done to this unit, for a technician; None where it is."""
-        reprint, attempt = self._machine.reprint, told.attempt(parsed.serial_number)
-        if reprint is None or parsed.reprint_reason is not None or parsed.rework is not None or attempt <= 1:
-            return None
-        return (
-            f"labelled here before (attempt {attempt}), and no reason is given (point {reprint.reason}); scan one too"
-        )
 
     async def _pause(self, seconds: float) -> None:
         await within(seconds, self._stopping)

@@ -7,12 +7,15 @@ from hypothesis import strategies as st
 from contracts.errors import DataError
 from drivers.label.answers import (
     CONDITIONS,
+    HOST_IDENTIFICATION,
     HOST_STATUS,
     LABEL_COUNT,
     PRINT_LENGTH,
     HostStatus,
+    host_identification,
     host_status,
     label_count,
+    parse_host_identification,
     parse_host_status,
     parse_label_count,
     parse_print_length,
@@ -130,3 +133,22 @@ def test_the_count_of_labels_and_a_printer_that_keeps_none() -> None:
     assert parse_label_count(b'\r\n"123"\r\n') == 123
     with pytest.raises(DataError, match="keeps no count"):
         parse_label_count(b'"?"')
+
+
+@pytest.mark.parametrize(
+    ("answer", "printer"),
+    [
+        (b"\x02ZT411-200dpi,V92.21.17Z,8,16384KB,\x03\r\n", "ZT411-200dpi V92.21.17Z"),
+        (b"\x02GK420d-200dpi,V61.17.17Z,8,2104KB,\x03\r\n", "GK420d-200dpi V61.17.17Z"),
+        (host_identification("X", "V1"), "X V1"),
+    ],
+)
+def test_a_printer_says_who_it_is(answer: bytes, printer: str) -> None:
+    assert HOST_IDENTIFICATION.whole.fullmatch(answer)
+    assert parse_host_identification(answer) == printer
+
+
+@pytest.mark.parametrize("answer", [b"\x02\x03\r\n", b"\x02030,0,1\x03\r\n", b"\x02,V1,8,1KB\x03", b"ZT411,V1,8,1KB"])
+def test_what_names_no_printer_is_refused(answer: bytes) -> None:
+    with pytest.raises(DataError, match="host identification not understood"):
+        parse_host_identification(answer)

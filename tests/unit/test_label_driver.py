@@ -278,3 +278,48 @@ async def test_a_device_that_cannot_be_used_says_why(
     driver = LabelDriver("printer", LabelSettings.model_validate(here))
     with pytest.raises(error, match=told):
         await driver.open()
+
+
+REJECT = "^XA^LL160^FO20,20^FDREJECT {serial_number}^FS^XZ"
+WHO = {
+    "printed": {"status": "printed"},
+    "who": {"status": "printer"},
+    "job": {"status": "job"},
+    "kind": {"status": "label"},
+}
+
+
+async def test_the_job_the_printer_and_which_label_it_was_are_told() -> None:
+    async with printer(points=WHO, reject_template=REJECT) as (driver, simulator):
+        first = (await driver.perform(JOB)).plain()
+        second = (await driver.perform({**JOB, "reject_label": True})).plain()
+        third = (await driver.perform({**JOB, "reject_label": False})).plain()
+    assert [found["kind"] for found in (first, second, third)] == ["unit", "reject", "unit"]
+    assert ["REJECT" in label for label in simulator.printed] == [False, True, False]
+    assert len({found["job"] for found in (first, second, third)}) == 3
+    assert first["who"] == "NEUROHUB-SIM-200dpi V1.0.0Z"
+
+
+async def test_a_failed_unit_is_never_given_a_good_ones_label() -> None:
+    async with printer(points=WHO) as (driver, simulator):
+        found = await driver.perform({**JOB, "reject_label": True})
+    assert simulator.printed == []
+    assert "no reject_template" in str(found.values["printed"].problem)
+
+
+async def test_a_label_that_was_not_sent_has_no_job() -> None:
+    async with printer(points=WHO) as (driver, simulator):
+        await simulator.cycle({"paper_out": True}, None)
+        found = await driver.perform(JOB)
+    assert found.values["printed"].value is False
+    assert found.values["job"].problem == "no label was sent"
+
+
+async def test_a_printer_that_does_not_say_who_it_is_has_printed_all_the_same() -> None:
+    async with answering({HOST_STATUS.sent: host_status(HostStatus()), b"~HI": b"\x02?\x03\r\n"}) as port:
+        driver = LabelDriver("printer", settings(port, points=WHO))
+        await driver.open()
+        found = await driver.perform(JOB)
+        await driver.close()
+    assert found.values["printed"].value is True
+    assert "host identification not understood" in str(found.values["who"].problem)

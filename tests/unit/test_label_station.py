@@ -13,12 +13,15 @@ import pytest
 from agent.clock import CentralClock
 from agent.companion import Companion
 from agent.criteria import StationCriteria
+from agent.dialogue.driver import DialogueDriver
+from agent.dialogue.operator import Operator
 from agent.interlock import ROUTE_NOTE, Interlock
 from agent.outbox import Outbox
 from agent.settings import load
 from agent.supervisor import Supervisor
 from contracts.criteria import Outcome
 from contracts.digest import RouteDigest, UnitDigest
+from contracts.errors import DataError, StoreError
 from contracts.record import ProcessRecord
 from contracts.route_model import LotStatus, UnitStatus
 from drivers.label.simulator import LabelSimulator
@@ -45,6 +48,7 @@ async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
         lot_number=LOT,
         status=LotStatus.IN_PROGRESS,
         target_quantity=100,
+        product_model="WR-100",
         epoch="test",
         revision=1,
         units=units,
@@ -60,7 +64,19 @@ class Line:
 
     def __init__(self, scanner: SerialSimulator, printer: LabelSimulator, verifier: SerialSimulator) -> None:
         self.scanner, self.printer, self.verifier = scanner, printer, verifier
+        self.operator: Operator | None = None
         self._count = self._asked = 0
+
+    def reads(self, serial_number: str, grade: str = "A") -> list[asyncio.Task[None]]:
+        """The verifier reads every label that comes out. Its readings, to be awaited."""
+        reads: list[asyncio.Task[None]] = []
+
+        def printed(_: str) -> None:
+            read = {"code": serial_number, "grade": grade}
+            reads.append(asyncio.create_task(self.verifier.cycle(read, None)))
+
+        self.printer.on_printed = printed
+        return reads
 
     async def works(
         self, serial_number: str, *, asks: bool = True, grade: str = "A", **values: Any
@@ -71,13 +87,7 @@ class Line:
         while answer is None:  # half heard while the port opens: asked once more
             self._asked += 1
             answer = await self.scanner.ask({"ask": self._asked, "code": serial_number}, 1)
-        reads: list[asyncio.Task[None]] = []
-
-        def printed(_: str) -> None:
-            read = {"code": serial_number, "grade": grade}
-            reads.append(asyncio.create_task(self.verifier.cycle(read, None)))
-
-        self.printer.on_printed = printed
+        reads = self.reads(serial_number, grade)
         result = {"n": self._count, "code": serial_number, "label": None, "result": None, "reason": None, **values}
         await self.scanner.cycle(result, self._count)
         await asyncio.gather(*reads)
@@ -85,8 +95,10 @@ class Line:
 
 
 @asynccontextmanager
-async def running(outbox: Outbox, folder: Path, change: Mapping[str, str] | None = None) -> AsyncIterator[Line]:
-    text = TEXT.replace("enabled: false", "enabled: true").replace("timeout: 10s}", "timeout: 1s}")
+async def running(
+    outbox: Outbox, folder: Path, change: Mapping[str, str] | None = None, text: str = TEXT
+) -> AsyncIterator[Line]:
+    text = text.replace("enabled: false", "enabled: true").replace("timeout: 10s}", "timeout: 1s}")
     text = text.replace("protocol: label\n", "protocol: label\n    poll: 100ms\n")
     for old, new in (change or {}).items():
         assert old in text
@@ -95,7 +107,7 @@ async def running(outbox: Outbox, folder: Path, change: Mapping[str, str] | None
     file = folder / "P07-A.yaml"
 
     def settings() -> Any:
-        written = text.replace("transport: tcp, host: 127.0.0.1, port: 9100", _tcp(reached.get("printer")))
+        written = re.sub("transport: tcp, host: [^}]*", _tcp(reached.get("printer")), text)
         for name in ("scanner", "verifier"):
             url = reached.get(name, {}).get("connect.url", "socket://127.0.0.1:1")
             port = rf"connect: {{port: /dev/serial/by-id/{name}[^}}]*}}"
@@ -114,6 +126,8 @@ async def running(outbox: Outbox, folder: Path, change: Mapping[str, str] | None
     for name in ("printer", "verifier", "scanner"):
         machine = station.machines[name]
         driver = protocols()[machine.protocol].driver(name, machine.wire)
+        if machine.dialogue is not None:
+            driver = DialogueDriver(name, machine.dialogue, machine.serial_form, driver, outbox)
         companions: dict[str, Companion] = {one.machine: built[one.machine].companion for one in machine.companions}
         built[name] = Supervisor(
             machine, station, StationCriteria(station, clock), driver, outbox, "test", companions, lambda: None, clock,
@@ -121,6 +135,9 @@ async def running(outbox: Outbox, folder: Path, change: Mapping[str, str] | None
         )  # fmt: skip
     tasks = [asyncio.create_task(supervisor.run()) for supervisor in built.values()]
     line = Line(simulators["scanner"], simulators["printer"], simulators["verifier"])
+    dialogue = station.machines["scanner"].dialogue
+    if dialogue is not None:
+        line.operator = Operator("scanner", dialogue, line.scanner, _no_tool)
     try:
         async with asyncio.timeout(30):
             for supervisor in built.values():
@@ -132,6 +149,10 @@ async def running(outbox: Outbox, folder: Path, change: Mapping[str, str] | None
         await asyncio.gather(*tasks, return_exceptions=True)
         for simulator in simulators.values():
             await simulator.stop()
+
+
+async def _no_tool(*_: Any) -> None:
+    raise AssertionError("no step is told from a tool")
 
 
 def _tcp(reached: Mapping[str, str | int] | None) -> str:
@@ -232,3 +253,72 @@ async def test_a_label_that_cannot_be_read_back_fails(outbox: Outbox, tmp_path: 
     [record] = await kept(outbox)
     assert record.outcome is Outcome.FAIL
     assert [defect.code for defect in record.defects] == ["LABEL_PRINT_FAIL"]
+
+
+async def test_a_label_that_may_be_there_twice_is_told(outbox: Outbox, tmp_path: Path) -> None:
+    """The station ends when the label is out and its record is not kept: the scanner begins again, and so does it."""
+    appends = outbox.append
+    is_out = asyncio.Event()
+
+    async def refuses(record: Any, *more: Any, **others: Any) -> int:
+        if isinstance(record, ProcessRecord):
+            is_out.set()
+            raise StoreError("disk full")
+        return await appends(record, *more, **others)
+
+    outbox.append = refuses  # type: ignore[method-assign]
+    async with running(outbox, tmp_path) as line:
+        begun = asyncio.create_task(line.works(GOOD))
+        await is_out.wait()
+        assert len(line.printer.printed) == 1
+        begun.cancel()
+        await asyncio.gather(begun, return_exceptions=True)
+    outbox.append = appends  # type: ignore[method-assign]
+    async with running(outbox, tmp_path) as line:
+        await line.works(GOOD, asks=False)  # its permit stands
+        assert len(line.printer.printed) == 1
+        await line.works(GOOD, reason="smudged")
+    first, second = await kept(outbox)
+    assert (first.outcome, measured(first)["printed_again"]) == (Outcome.PASS, True)
+    assert "printed_again" not in measured(second)
+
+
+LED = re.findall(r"```yaml\n(.*?)```", Path("docs/hand-stations.md").read_text(encoding="utf-8"), re.DOTALL)[2]
+SHOWN = '"{event};{message};{step};{number};{serial_number};{outcome};{code};{text_en}\\r\\n"'
+
+
+async def test_an_operator_is_led_to_a_label_and_asked_why_it_is_printed_again(outbox: Outbox, tmp_path: Path) -> None:
+    """The label station of docs/hand-stations.md."""
+    change = {'"{text_ko}\\r\\n"': SHOWN, "offline: block": "offline: allow_and_flag"}
+    async with running(outbox, tmp_path, change, LED) as line:
+        assert line.operator is not None
+        reads = line.reads(GOOD)
+        done = await line.operator.work({"serial_number": GOOD})
+        assert done["outcome"] == "PASS"
+        reads += line.reads(TRIED)
+        with pytest.raises(DataError, match="asks for reprint_reason"):
+            await line.operator.work({"serial_number": TRIED})
+        assert len(line.printer.printed) == 1, "nothing is printed before the reason is known"
+        done = await line.operator.work({"serial_number": TRIED, "reprint_reason": "not readable"})
+        assert done["outcome"] == "PASS"
+        reads += line.reads(FAILED)
+        await line.operator.work({"serial_number": FAILED})
+        await asyncio.gather(*reads)
+        kinds = ["REJECT" in label for label in line.printer.printed]
+    first, again, failed = await kept(outbox)
+    assert kinds == [False, False, True]
+    assert "reprint_reason" not in measured(first)
+    assert (measured(again)["reprint_reason"], measured(again)["permit.serial_number"]) == ("not readable", TRIED)
+    assert [record.reject_label for record in (first, again, failed)] == [False, False, True]
+
+
+async def test_an_operator_reprints_a_label_that_has_passed_by_a_rework(outbox: Outbox, tmp_path: Path) -> None:
+    change = {'"{text_ko}\\r\\n"': SHOWN}
+    rework = {"result": "REWORK", "reason": "torn off"}
+    async with running(outbox, tmp_path, change, LED) as line:
+        assert line.operator is not None
+        await line.operator.work({"serial_number": GOOD, **rework})
+        assert line.printer.printed == []
+    [record] = await kept(outbox)
+    assert record.rework is not None
+    assert (record.rework.return_to, record.rework.reason) == ("P07_LABEL_PRINTING", "torn off")

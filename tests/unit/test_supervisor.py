@@ -383,7 +383,7 @@ async def test_a_result_our_own_program_fails_on_is_kept_as_an_error(
     def failing(*_: object) -> ProcessRecord:
         raise ZeroDivisionError("a bug \udc80")
 
-    monkeypatch.setattr("agent.supervisor.judged", failing)
+    monkeypatch.setattr("agent.making.judged", failing)
     driver = ToldDriver()
     async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox) as supervisors:
         driver.say(result(1), raw=raw)
