@@ -6,6 +6,7 @@ from typing import Any
 
 from agent.settings import MachineSettings, StationSettings
 from agent.settings.dialogues import tools_of
+from agent.settings.secrets import is_secret
 
 _AT_START = ("station", "broker", "state_dir", "retention", "resend_after", "outbox")
 """Keys that are used once, as the station starts."""
@@ -86,4 +87,5 @@ def _flat(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
         for place, inner in enumerate(value):
             yield from _flat(inner, f"{path}.{place}")
     else:
-        yield path.replace(".protocol_settings.", "."), str(value)
+        key = path.replace(".protocol_settings.", ".")
+        yield key, "***" if is_secret(tuple(key.split("."))) else str(value)

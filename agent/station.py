@@ -180,7 +180,9 @@ def _drivers(machines: Mapping[str, MachineSettings], outbox: Outbox) -> Mapping
 
 
 def _password(settings: StationSettings) -> str | None:
-    path = settings.broker.password_file
+    given, path = settings.broker.password, settings.broker.password_file
+    if given is not None:
+        return given.get_secret_value()
     if path is None:
         return None
     try:

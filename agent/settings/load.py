@@ -18,6 +18,7 @@ from agent.settings.references import (
     point_references,
 )
 from agent.settings.scanners import check_scanners
+from agent.settings.secrets import fill_in
 from agent.settings.station import StationKeys, StationSettings
 from agent.settings.warnings import warnings_of
 from agent.told import MACHINE as RESERVED
@@ -52,8 +53,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StationSettings:
     Raises SettingsError with every mistake at once; nothing has been connected to by then.
     """
     document = read_document(path)
-    issues = list(document.issues)
-    issues.extend(apply_overrides(document, overrides))
+    overridden = apply_overrides(document, overrides)
+    document.issues += fill_in(document)
+    issues = [*document.issues, *overridden]
     meant: set[str | None] = set()
     for key in document.root.entries:
         if key not in _STATION_KEYS:

@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, InstanceOf, model_validator
+from pydantic import AfterValidator, Field, InstanceOf, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from agent.outbox.room import Limits
@@ -83,6 +83,8 @@ class BrokerSettings(Strict):
     """Who the station is to a broker that asks for a name."""
     password_file: AbsolutePath | None = None
     """File that holds the password of ``username``, and nothing else."""
+    password: Annotated[SecretStr, Field(min_length=1)] | None = None
+    """The password, instead of the file: ``${NAME}`` of the environment; plain text only with ``dev: true``."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -97,8 +99,11 @@ class BrokerSettings(Strict):
         given = next((name for name in ("ca", "cert") if getattr(self, name) is not None), None)
         if given is not None and not all(url.startswith("mqtts:") for url in self._all):
             raise ValueError(f"{given}: certificates need an mqtts:// url; over mqtt:// they would not be used")
-        if self.password_file is not None and self.username is None:
-            raise ValueError("password_file: a password needs a username")
+        for key in ("password_file", "password"):
+            if getattr(self, key) is not None and self.username is None:
+                raise ValueError(f"{key}: a password needs a username")
+        if self.password_file is not None and self.password is not None:
+            raise ValueError("password: give password_file or password, not both")
         return self
 
     def addresses(self, password: str | None = None) -> tuple[BrokerAddress, ...]:
@@ -182,6 +187,8 @@ class StationKeys(Strict):
     """How long a record stays on the station after central has committed it."""
     resend_after: Annotated[Duration, Field(gt=0)] = 10.0
     """Without a word from central, what it lacks is sent again after this; then after twice as long, up to 5 min."""
+    dev: bool = False
+    """A station on somebody's desk: secrets may stand in the file. Never at a machine."""
     outbox: OutboxSettings = OutboxSettings()
     operator: Text | None = None
     """Who works at the station, for machines that do not say so (``unit.operator``)."""
