@@ -29,7 +29,7 @@ from contracts.envelope import (
     seqs_as_text,
     successor,
 )
-from contracts.errors import LinkError
+from contracts.errors import LinkError, RefusedError
 from contracts.topics import StationTopics, criteria
 from messaging.session import Message, Session
 
@@ -50,6 +50,21 @@ class Speaker:
         self.instance = instance
         self._outbox = outbox
         self._software = software
+        self._refused: dict[str, str] = {}
+
+    def troubles(self) -> tuple[str, ...]:
+        """What keeps the station from keeping or delivering results, in a technician's words."""
+        return (*self._outbox.troubles(), *self._refused.values())
+
+    def heard(self, topic: str, custody: "asyncio.Future[None]") -> None:
+        """What became of a message: a broker whose access list forbids it is told once, until it takes one again."""
+        error = None if custody.cancelled() else custody.exception()
+        if isinstance(error, RefusedError):
+            if topic not in self._refused:
+                log.error("the broker does not take our messages: allow it in its access list", error=str(error))
+            self._refused[topic] = f"{error}; allow it in the broker's access list"[:500]
+        elif error is None and not custody.cancelled() and self._refused.pop(topic, None) is not None:
+            log.info("the broker takes our messages again", topic=topic)
 
     async def birth(self, *, online: bool, compare_from: Mapping[str, int | None] = MappingProxyType({})) -> Birth:
         """What the station says of itself now, and from where on it asks what of its streams is its own. Raises
@@ -68,7 +83,7 @@ class Speaker:
                 held.model_copy(update={"compare_from": compare_from.get(held.stream_id)}) for held in state.earlier
             ),
             parked=state.parked,
-            troubles=self._outbox.troubles(),
+            troubles=self.troubles(),
             compare_from=compare_from.get(state.stream_id),
             host=socket.gethostname(),
             software=self._software,
@@ -142,7 +157,9 @@ class Conversation:
             name: self._deliveries.get(name) or Delivery(self._outbox, name, self._resend_after_s) for name in held
         }
         self._outbox.live = self._stream_id not in self._untold
-        await self._session.publish(self._speaker.topics.state, birth.model_dump_json().encode(), retain=True)
+        topic = self._speaker.topics.state
+        custody = await self._session.publish(topic, birth.model_dump_json().encode(), retain=True)
+        custody.add_done_callback(lambda done: self._speaker.heard(topic, done))
         self._wait_from(self._told_at)
 
     async def listen(self) -> None:
@@ -293,7 +310,7 @@ class Conversation:
                 raise self._refusal
             if self._outbox.stream_id != self._stream_id:
                 raise LinkError("the outbox began a new stream")
-            if self._told is not None and self._told.troubles != self._outbox.troubles():
+            if self._told is not None and self._told.troubles != self._speaker.troubles():
                 await self.hello()
             found = await self._next_batch()
             if found is None:
@@ -342,6 +359,7 @@ class Conversation:
     def _custody_ended(self, custody: "asyncio.Future[None]", size: int) -> None:
         """A broker that refuses a record (an ACL) is told, also where nobody waits for its answer."""
         self._unacknowledged -= size
+        self._speaker.heard(self._speaker.topics.records, custody)
         error = None if custody.cancelled() else custody.exception()
         if isinstance(error, LinkError):
             self._refusal = error

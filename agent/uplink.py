@@ -16,7 +16,7 @@ from agent.faults import Faults
 from agent.interlock import Interlock
 from agent.outbox import Outbox
 from agent.settings import StationSettings
-from contracts.errors import LinkError, SetupError, StoreError
+from contracts.errors import LinkError, RefusedError, SetupError, StoreError
 from messaging.broker import BrokerAddress
 from messaging.lives import live_again_and_again
 from messaging.session import Session, Will
@@ -203,6 +203,8 @@ class Uplink:
 
     def _lost(self, error: LinkError) -> None:
         self.trouble = str(error)
+        if isinstance(error, RefusedError):
+            return  # told once, however often a connection ends by it
         if str(error) not in self._told:
             log.warning("broker link lost", error=str(error))
             self._told.add(str(error))

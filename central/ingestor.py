@@ -19,8 +19,9 @@ from typing import TypeVar
 
 import structlog
 
+from central.heard import Heard
 from central.publishing import CriteriaPublisher
-from central.store import Alarm, Arrival, BirthAnswer, IngestResult, Seat, StationCommit, Store
+from central.store import Alarm, Arrival, BirthAnswer, Claim, IngestResult, Seat, StationCommit, Store
 from central.validate import ANY, stray, validate, validate_birth
 from contracts.envelope import Birth
 from contracts.errors import DataError, LinkError, StoreError
@@ -83,6 +84,7 @@ class Ingestor:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
         self._stopping = asyncio.Event()
         self._told = ""
+        self._heard = Heard(self._raise)
         self.counters = Counters()
 
     async def run(self) -> None:
@@ -115,7 +117,7 @@ class Ingestor:
             await births.open([all_stations("state")])
             log.info("broker connected", broker=str(self._address))
             self._told = ""
-            publisher = CriteriaPublisher(self._store, session, self._on_writer)
+            publisher = CriteriaPublisher(self._store, session, self._on_writer, self._heard)
             working = [asyncio.create_task(self._work(heard, session)) for heard in (session, births)]
             working.append(asyncio.create_task(publisher.run()))
             stopping = asyncio.create_task(self._stopping.wait())
@@ -213,7 +215,9 @@ class Ingestor:
             heard.acknowledge(message)
         for station in (*commits, *answers.values()):
             topics = StationTopics(station.site, station.line, station.station)
-            await session.publish(topics.commits, station.commit.model_dump_json().encode(), retain=True)
+            payload = station.commit.model_dump_json().encode()
+            custody = await session.publish(topics.commits, payload, retain=True)
+            self._heard.watch(topics.commits, custody, Claim(station.commit.stream_id, station.station))
 
     async def _kept(self, arrivals: Sequence[Arrival]) -> IngestResult:
         """Ingest. Where the database does not take it nothing is acknowledged, and this connection ends: it is asked
@@ -263,6 +267,17 @@ class Ingestor:
             log.error(
                 alarm.kind.value, station=alarm.claim.station, stream_id=alarm.claim.stream_id, detail=alarm.detail
             )
+
+    def _raise(self, alarm: Alarm) -> None:
+        """Keep an alarm of our own, behind whatever the writer has in hand."""
+
+        def keep() -> None:
+            try:
+                self._store.raise_alarm(alarm)
+            except (LinkError, StoreError, DataError) as error:
+                log.warning("alarm not kept", alarm=alarm.kind.value, error=str(error))
+
+        self._writer.submit(keep)
 
     def _lost(self, error: LinkError) -> None:
         if self._told != str(error):

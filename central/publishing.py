@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from central.store import Store
+from central.heard import Heard
+from central.store import CENTRAL, Claim, Store
 from contracts import topics
 from contracts.criteria import Publication
-from contracts.errors import DataError, LinkError, StoreError
+from contracts.errors import DataError, LinkError, RefusedError, StoreError
 from messaging.session import Session
 
 log = structlog.get_logger()
@@ -28,10 +29,12 @@ class CriteriaPublisher:
         store: Store,
         session: Session,
         on_writer: Callable[[Callable[[], list[Publication]]], Awaitable[list[Publication]]],
+        heard: Heard,
     ) -> None:
         self._store = store
         self._session = session
         self._on_writer = on_writer
+        self._heard = heard
         self._told: dict[str, bytes] = {}
         self._failed = ""
 
@@ -57,7 +60,13 @@ class CriteriaPublisher:
         payload = publication.encoded()
         if self._told.get(publication.process) == payload:
             return
-        await (await self._session.publish(topics.criteria(publication.process), payload, retain=True))
+        topic = topics.criteria(publication.process)
+        custody = await self._session.publish(topic, payload, retain=True)
+        self._heard.watch(topic, custody, Claim(self._store.central_stream, CENTRAL))
+        try:
+            await custody
+        except RefusedError:
+            return  # tried again: whatever else central does goes on meanwhile
         self._told[publication.process] = payload
         revisions = [one.number for one in publication.revisions]
         log.info("criteria published", process=publication.process, revisions=revisions)

@@ -4,6 +4,7 @@
 
     NeuroHubError
     |-- LinkError        the other side cannot be reached or answered wrongly just now: try again
+    |   `-- RefusedError    it is reached, and does not let us: someone has to allow it; try again all the same
     |-- SetupError       configuration or environment is wrong: stop and tell the technician
     |   `-- SettingsError   a YAML file was refused (documents)
     |-- DataError        bytes or values that are not what the contract says
@@ -19,6 +20,10 @@ class NeuroHubError(Exception):
 
 class LinkError(NeuroHubError):
     """The other side cannot be reached, or the link broke. The caller closes and tries again later."""
+
+
+class RefusedError(LinkError):
+    """The other side is there and does not let us do this (a broker's access list)."""
 
 
 class SetupError(NeuroHubError):

@@ -19,7 +19,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from contracts.errors import LinkError
+from contracts.errors import LinkError, RefusedError
 from messaging.broker import BrokerAddress
 
 CONNECT_TIMEOUT_S = 10.0
@@ -73,6 +73,7 @@ class Session:
         self._incoming: deque[Message] = deque()
         self._arrived = asyncio.Event()
         self._pubacks: dict[int, asyncio.Future[None]] = {}
+        self._topics: dict[int, str] = {}
         self._subacks: dict[int, asyncio.Future[None]] = {}
         self._ended: asyncio.Future[None] | None = None
         self._connected: asyncio.Future[None] | None = None
@@ -167,7 +168,8 @@ class Session:
         retain: bool = False,
         user_properties: Mapping[str, str] | None = None,
     ) -> asyncio.Future[None]:
-        """Hand a message (QoS 1) to the broker; the future ends with its PUBACK, or with LinkError.
+        """Hand a message (QoS 1) to the broker; the future ends with its PUBACK, or with LinkError (RefusedError where
+        the broker does not take it from us).
 
         A PUBACK proves the broker's custody and nothing more. Raises LinkError when the link is down.
         """
@@ -181,6 +183,7 @@ class Session:
         acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         acknowledged.add_done_callback(_retrieve)
         self._pubacks[info.mid] = acknowledged
+        self._topics[info.mid] = topic
         return acknowledged
 
     async def next_message(self) -> Message:
@@ -299,6 +302,7 @@ class Session:
             if not future.done():
                 future.set_exception(error)
         self._pubacks.clear()
+        self._topics.clear()
         self._subacks.clear()
 
     def _on_connect(
@@ -329,11 +333,11 @@ class Session:
         self, _client: paho.Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Properties
     ) -> None:
         # The broker's answer is always read in a later turn of the loop, when publish() has kept the future.
-        future = self._pubacks.pop(mid, None)
+        future, topic = self._pubacks.pop(mid, None), self._topics.pop(mid, "")
         if future is None or future.done():
             return
         if reason.is_failure and reason.value != NO_SUBSCRIBERS:
-            future.set_exception(LinkError(f"broker {self._address} refused a message: {reason}"))
+            future.set_exception(RefusedError(f"broker {self._address} refuses messages on {topic}: {reason}"))
         else:
             future.set_result(None)
 

@@ -24,6 +24,7 @@ class AlarmKind(StrEnum):
     FOREIGN_STREAM = "records in a stream of another station"
     TWO_AGENTS = "two agents write in one stream"
     OLDER_IMAGE = "an older image of an outbox"
+    NOT_HEARD = "the broker does not let central speak"
     OFFLINE_PERMIT_WRONG = "started without central, and wrongly"
     GOLDEN_SAMPLE_FAILED = "a golden sample failed"
 

@@ -300,6 +300,11 @@ class Store:
         with self.database.reading() as connection:
             return reconciling.reconcile(connection, self.central_stream, shifts, station)
 
+    def raise_alarm(self, alarm: Alarm) -> None:
+        """Keep something that someone has to look into."""
+        with self.database.writing() as connection:
+            raise_alarms(connection, [alarm], datetime.now(UTC))
+
     def alarms(self, *, acknowledged: bool = False) -> list[AlarmRow]:
         """What someone has to look into, newest first; with ``acknowledged`` also what was looked into."""
         with self.database.reading() as connection:

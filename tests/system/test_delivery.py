@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from agent.outbox import Outbox
 from agent.settings import StationSettings, load
 from agent.uplink import Uplink
 from central.ingestor import Ingestor
 from central.store import Store
+from contracts.criteria import Criteria, Criterion
 from contracts.envelope import MAX_MESSAGE_BYTES, Birth, Commit, HeldStream
 from contracts.topics import StationTopics
 from messaging.broker import BrokerAddress
@@ -222,4 +224,30 @@ async def test_poison_is_quarantined_and_the_stream_goes_on(
         assert numbers(store) == [1, 2]
         assert store.counts().quarantined == len(poison)
         await stranger.close()
+    store.close()
+
+
+async def test_a_central_that_the_broker_does_not_let_speak_says_so(tmp_path: Path, store: Store) -> None:
+    """Its acknowledgements and criteria are refused: to the stations it looks as if it were away."""
+    acl = tmp_path / "acl"
+    acl.write_text("topic readwrite f2x/v1/+/+/+/records\ntopic readwrite f2x/v1/+/+/+/state\n")
+    acl.chmod(0o644)
+    limits = {"temperature": Criterion(upper=61.0, unit="degC")}
+    store.criteria.add(Criteria(process="P03_SENSOR_INSPECTION", criteria=limits), "park", "first")
+
+    async def raised() -> bool:
+        return len(store.alarms()) == 2
+
+    with capture_logs() as logs:
+        async with (
+            mosquitto_broker(tmp_path, lines=[f"acl_file {acl}"]) as broker,
+            central(store, broker),
+            station(tmp_path, broker),
+        ):
+            await until(raised)
+            await asyncio.sleep(1.5)  # it is tried again, and not told again
+    assert {alarm.kind for alarm in store.alarms()} == {"the broker does not let central speak"}
+    assert sorted(alarm.station for alarm in store.alarms()) == ["P03-A", "central"]
+    told = [line["topic"] for line in logs if str(line["event"]).startswith("the broker does not let central speak")]
+    assert sorted(told) == ["f2x/v1/criteria/P03_SENSOR_INSPECTION", TOPICS.commits]
     store.close()

@@ -587,7 +587,7 @@ async def test_the_outbox_is_asked_once_for_a_record(
     assert asked == [0, 1, 2]
 
 
-async def test_a_broker_that_refuses_a_record_is_told(tmp_path: Path, outbox: Outbox) -> None:
+async def test_a_broker_that_refuses_a_record_is_told_once_and_shown(tmp_path: Path, outbox: Outbox) -> None:
     acl = tmp_path / "acl"
     acl.write_text(f"topic readwrite {TOPICS.commits}\ntopic readwrite {TOPICS.state}\n")
     acl.chmod(0o644)
@@ -597,12 +597,22 @@ async def test_a_broker_that_refuses_a_record_is_told(tmp_path: Path, outbox: Ou
         stream = await fill(outbox, 1)
         with capture_logs() as logs:
             async with uplink_of(outbox, broker.port):
-                birth = Birth.model_validate_json((await session.next_message()).payload)
-                said = {"stream_id": stream, "epoch": "e", "committed_seq": 0, "at": birth.at, "answers": birth.at}
-                commit = Commit.model_validate(said).model_dump_json().encode()
-                await (await session.publish(TOPICS.commits, commit))
-                await until(lambda: any("Not authorized" in str(line.get("error")) for line in logs))
+                shown: tuple[str, ...] = ()
+                for connection in range(3):
+                    birth = Birth.model_validate_json((await session.next_message()).payload)
+                    while not birth.online or (connection and not birth.troubles):
+                        birth = Birth.model_validate_json((await session.next_message()).payload)
+                    shown = birth.troubles
+                    said = {"stream_id": stream, "epoch": "e", "committed_seq": 0, "at": birth.at, "answers": birth.at}
+                    commit = Commit.model_validate(said).model_dump_json().encode()
+                    await (await session.publish(TOPICS.commits, commit))
         await session.close()
+    [trouble] = shown
+    assert "refuses messages on f2x/v1/gimcheon/KR01/P03-A/records: Not authorized" in trouble
+    told = [line for line in logs if "Not authorized" in str(line.get("error"))]
+    assert [(line["log_level"], line["event"]) for line in told] == [
+        ("error", "the broker does not take our messages: allow it in its access list")
+    ]
 
 
 async def test_a_certificate_that_cannot_be_read_is_told_once_and_holds_no_result(outbox: Outbox) -> None:
