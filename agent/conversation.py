@@ -205,6 +205,7 @@ class Conversation:
         if delivery is None or message.retain:
             return  # what is retained was said before we were here
         assert self._told is not None, "say hello first"
+        self._outbox.central_at = commit.at
         is_answer, asked_at = commit.answers == self._told.at, self._told_at
         if is_answer:
             self._note_answer(commit.stream_id)

@@ -93,6 +93,8 @@ class Outbox:
         self.heard: Callable[[], None] = lambda: None
         self.live = False
         """True while the uplink sends each record at once: it is then marked as sent in its own commit."""
+        self.central_at: datetime | None = None
+        """What time it was at central when it was last heard."""
         self.refused: tuple[str, ...] = ()
         """Streams here that are another station's, central says: it takes nothing of them from us."""
 
@@ -292,7 +294,7 @@ class Outbox:
             stream = streams.row_of(connection, stream_id)
             if stream is None:
                 return Settled()
-            settled = streams.settle(connection, stream, taken)
+            settled = streams.settle(connection, stream, taken, self._later())
             return Settled(settled, streams.mark_disputed(connection, stream, disputed))
 
         return await self._run(work)
@@ -352,7 +354,7 @@ class Outbox:
             found, told = streams.Compared(), 0
             if contents is not None:
                 found, told = streams.compare(connection, stream, commit.stream_id, contents), contents.last
-                streams.settle(connection, stream, ranges_of(found.ours))
+                streams.settle(connection, stream, ranges_of(found.ours), self._later())
                 streams.mark_disputed(connection, stream, ranges_of(found.disputed))
             apart = Apart(
                 ask_from=streams.first_in_doubt(connection, stream, commit, told),
@@ -375,11 +377,15 @@ class Outbox:
     # -- upkeep ----------------------------------------------------------------------------------------------------
 
     async def prune(self, retention_s: float) -> Pruned:
-        """Delete records settled longer ago than this; then, while room is short, the oldest settled ones."""
-        before = (datetime.now(UTC) - timedelta(seconds=retention_s)).isoformat()
+        """Delete records settled longer ago than this; then, while room is short, the oldest settled ones.
+
+        Longer ago by the station's clock and by central's, as it was last heard: one that is set ahead deletes nothing.
+        """
+        sure = None if self.central_at is None else min(datetime.now(UTC), self.central_at)
+        before = None if sure is None else (sure - timedelta(seconds=retention_s)).isoformat()
 
         def aged(connection: sqlite3.Connection) -> int:
-            return streams.forget(connection, self._writer.numbers, before, PRUNE_LIMIT)
+            return 0 if before is None else streams.forget(connection, self._writer.numbers, before, PRUNE_LIMIT)
 
         def early(connection: sqlite3.Connection) -> int:
             if not self._room.is_pressed(connection):
@@ -396,6 +402,11 @@ class Outbox:
     async def turn(self) -> None:
         """Return once the writer thread has turned: it is alive (systemd's watchdog asks)."""
         await self._run(lambda _connection: None)
+
+    def _later(self) -> datetime:
+        """Now, by the clock that is ahead: what is settled is kept for its time by both."""
+        now = datetime.now(UTC)
+        return now if self.central_at is None else max(now, self.central_at)
 
     def _tell(self) -> None:
         self.heard()

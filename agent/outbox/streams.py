@@ -155,14 +155,13 @@ def row_of(connection: sqlite3.Connection, stream_id: str) -> int | None:
     return None if row is None else int(row[0])
 
 
-def settle(connection: sqlite3.Connection, stream: int, ranges: Iterable[Range]) -> int:
-    """Settle these: central holds their very content. Returns rows changed."""
-    moment = now()
+def settle(connection: sqlite3.Connection, stream: int, ranges: Iterable[Range], at: datetime) -> int:
+    """Settle these, at this moment: central holds their very content. Returns rows changed."""
     return sum(
         connection.execute(
             "UPDATE records INDEXED BY unsettled SET settled_at = ?"
             " WHERE stream = ? AND seq BETWEEN ? AND ? AND settled_at IS NULL",
-            (moment, stream, first, last),
+            (at.isoformat(), stream, first, last),
         ).rowcount
         for first, last in ranges
     )

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -113,6 +114,7 @@ async def _while_cleaning(path: Path, machines: int, seconds: float) -> Side:
         box.open()
         last = box.last_seq
         await box.settle(box.stream_id, [(1, last)])
+        box.central_at = datetime.now(UTC)
         cleaning = asyncio.create_task(box.prune(0.0))
         with side.round() as waits:
             await _work(box, machines, seconds, waits)

@@ -14,9 +14,11 @@ def commit_of(stream_id: str, up_to: int, *ranges: Range, **more: Any) -> Commit
 
 
 async def settle(outbox: Outbox, commit: Commit) -> int:
-    """Central has taken from here all that it has, and nothing else; answers how many records that settled."""
+    """Central has taken from here all that it has, and nothing else, and is heard again after that; answers how many
+    records that settled."""
     settled = await outbox.settle(commit.stream_id, [(1, commit.committed_seq), *commit.ranges])
     await outbox.take_back(commit)
+    outbox.central_at = datetime.now(UTC)
     return settled.records
 
 

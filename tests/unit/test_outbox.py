@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,46 @@ async def test_pruning_forgets_settled_rows_alone_and_no_number_comes_twice(tmp_
     assert await again.append(record(4)) == 4
     assert await again.prune(0) == Pruned()
     again.close()
+
+
+@pytest.mark.parametrize("whose", ["the station's", "central's"])
+@pytest.mark.parametrize("wrong", [timedelta(days=-4000), timedelta(days=4000)], ids=["behind", "ahead"])
+async def test_a_clock_that_is_years_wrong_for_a_while_deletes_nothing_before_its_time(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch, whose: str, wrong: timedelta
+) -> None:
+    """Of all settled records a central that is restored would lack them at once."""
+    station, central = (wrong, timedelta(0)) if whose == "the station's" else (timedelta(0), wrong)
+    right = datetime(2026, 11, 25, tzinfo=UTC)
+
+    def clocks(days: int, *, wrong: bool) -> None:
+        moment = right + timedelta(days=days)
+        monkeypatch.setattr("agent.outbox.outbox.datetime", FixedClock(moment + station * wrong))
+        outbox.central_at = moment + central * wrong
+
+    for number in range(1, 4):
+        await outbox.append(record(number))
+    clocks(0, wrong=False)
+    await outbox.settle(outbox.stream_id, [(1, 1)])
+    clocks(1, wrong=True)
+    await outbox.settle(outbox.stream_id, [(2, 2)])
+    assert await outbox.prune(30 * 86400) == Pruned()
+    clocks(2, wrong=False)
+    assert await outbox.prune(30 * 86400) == Pruned()
+    clocks(31, wrong=False)
+    assert await outbox.prune(30 * 86400) == Pruned(aged=1)
+    # Nobody has heard central since the start: who knows what time it is?
+    outbox.central_at = None
+    assert await outbox.prune(0) == Pruned()
+
+
+class FixedClock:
+    """A clock that stands."""
+
+    def __init__(self, moment: datetime) -> None:
+        self._moment = moment
+
+    def now(self, _zone: object) -> datetime:
+        return self._moment
 
 
 async def cycle_keys(outbox: Outbox, stream: str) -> dict[int, int | str | None]:

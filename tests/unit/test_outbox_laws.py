@@ -6,6 +6,7 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Awaitable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -117,6 +118,7 @@ class OutboxLives(RuleBasedStateMachine):
 
     @rule()
     def prune(self) -> None:
+        self.outbox.central_at = datetime.now(UTC)
         self.do(self.outbox.prune(0))
         gone = self.held.keys() & self.committed
         self.pruned |= gone
