@@ -45,7 +45,7 @@ class SmallDisk:
         if not self._mounted:
             return
         aside = self._place.with_name(f"{self._place.name}.kept")
-        shutil.copytree(self._place, aside)
+        shutil.copytree(self._place, aside, ignore=_sockets)
         self.unmount()
         shutil.rmtree(self._place)
         aside.rename(self._place)
@@ -55,3 +55,8 @@ class SmallDisk:
         if self._mounted:
             subprocess.run(["umount", self._place], check=True)
             self._mounted = False
+
+
+def _sockets(folder: str, names: list[str]) -> list[str]:
+    """What is a killed agent's: it cannot be copied."""
+    return [name for name in names if Path(folder, name).is_socket()]
