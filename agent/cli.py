@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from agent import finding_commands, outbox_commands, running_commands
+from agent import finding_commands, history_commands, outbox_commands, running_commands
 from contracts.errors import SetupError
 from messaging.command import Version
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.add_typer(outbox_commands.app)
 running_commands.add_to(app)
 finding_commands.add_to(app)
+history_commands.add_to(app)
 
 
 @app.callback()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from agent.history import History
 from contracts.record import ProcessRecord
 
 _UNSEEN = 100
@@ -13,9 +14,11 @@ _UNSEEN = 100
 
 
 class Results:
-    """``kept()`` with each record that is on disk. ``last`` is the newest of each machine, ``counts`` how many."""
+    """``kept()`` with each record that is on disk. ``last`` is the newest of each machine, ``counts`` how many;
+    ``history`` keeps what was read for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, history: History | None = None) -> None:
+        self.history = history
         self.last: dict[str, ProcessRecord] = {}
         self.counts: dict[str, int] = {}
         self.began_at = datetime.now(UTC)

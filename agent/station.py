@@ -15,6 +15,7 @@ from agent.conversation import CLOCK_NOTE
 from agent.criteria import StationCriteria
 from agent.dialogue.driver import DialogueDriver
 from agent.disk import DISK_RETRY_S, within
+from agent.history import History
 from agent.interlock import Interlock
 from agent.machines import Machines, ended
 from agent.outbox import Outbox
@@ -62,7 +63,8 @@ async def run_station(settings: StationSettings, source: Source) -> None:
         criteria = StationCriteria(settings, clock)
         criteria.recall()
         uplink = Uplink(settings, addresses, outbox, software, clock, interlock, criteria)
-        results = Results()
+        history = History(settings.state_dir)
+        results = Results(history)
         parts = _Parts(criteria, outbox, uplink, software, clock, interlock, results)
         pressed = asyncio.Event()
 
@@ -82,6 +84,7 @@ async def run_station(settings: StationSettings, source: Source) -> None:
                     tasks.create_task(feed_watchdog(SystemdNotifier(), outbox.turn)),
                     tasks.create_task(interlock.run()),
                     tasks.create_task(_prune(outbox, settings.retention, pressed)),
+                    tasks.create_task(history.run()),
                     tasks.create_task(_reload_when(wanted, reloading)),
                 ]
                 log.info("station running", station=settings.station.id, machines=sorted(machines.supervisors))
@@ -93,6 +96,7 @@ async def run_station(settings: StationSettings, source: Source) -> None:
             await ended({"uplink": delivery})
             for task in background:
                 task.cancel()
+            await history.write()
     finally:
         outbox.close()
     log.info("station stopped")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -19,6 +20,7 @@ from agent.dialogue.driver import DialogueDriver
 from agent.disk import PatientDisk, within
 from agent.faults import Faults
 from agent.golden import GoldenSamples
+from agent.history import Line
 from agent.interlock import Interlock
 from agent.judging import Cycle, told_of, unjudged
 from agent.machine_clock import machines_own_time
@@ -374,6 +376,9 @@ class Supervisor:
             self._driver.outcome(record.outcome.value)
         self._kept()
         self._results.kept(seq, record)
+        if self._results.history is not None:
+            companions = {name: answer for name, (_, answer) in answers.items()}
+            self._results.history.kept(partial(Line.of, seq, record, reading, companions, said.scanned))
         self._log.info("result kept", seq=seq, **told_of(record))
 
     async def _acknowledge(self, reading: Reading, key: Scalar | None) -> None:

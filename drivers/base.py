@@ -4,7 +4,7 @@ A constructor does no I/O. Libraries' own reconnecting is off: a driver that los
 is closed and opened again by its owner, the supervisor.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -208,11 +208,13 @@ class MachineRequest(MachineEvent):
 
 @dataclass(frozen=True)
 class Reading:
-    """One consistent snapshot of a machine's points. ``raw`` is what came over the wire, where that is bytes."""
+    """One consistent snapshot of a machine's points. ``raw`` is what came over the wire, where that is bytes;
+    ``words`` where it is registers, by the place they begin at."""
 
     taken_at: datetime
     values: Mapping[str, PointValue] = field(default_factory=dict)
     raw: bytes | None = None
+    words: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def plain(self) -> dict[str, RawValue | None]:
         """The values alone, by point."""

@@ -14,9 +14,10 @@ from drivers.modbus.acknowledging import Acknowledger
 from drivers.modbus.asking import Asking
 from drivers.modbus.blocks import Block, block_of
 from drivers.modbus.connect import RtuOverTcpConnect, SerialConnect
-from drivers.modbus.link import ModbusLink
+from drivers.modbus.link import ModbusLink, RefusedError
 from drivers.modbus.looking import look
 from drivers.modbus.reader import PointReader, Raw
+from drivers.modbus.rereading import place_of
 from drivers.modbus.settings import ModbusSettings
 from drivers.modbus.watching import PollRate, Watch
 
@@ -39,6 +40,7 @@ class ModbusDriver:
         self._machine = machine
         self._settings = settings
         self._points = {name: settings.ordered(point) for name, point in settings.result_points.items()}
+        self._kept_under = {name: place_of(point) for name, point in self._points.items()}
         self._trigger = settings.trigger.point
         self._guard = settings.trigger.guard
         self._reader = PointReader(machine, self._points, self._trigger, settings.requests)
@@ -224,4 +226,5 @@ class ModbusDriver:
         if stamp is not None and (text := values[stamp].value) is not None:
             made_at = datetime.fromisoformat(str(text))
             values = {name: replace(value, source_timestamp=made_at) for name, value in values.items()}
-        return Reading(datetime.now(UTC), values)
+        words = {self._kept_under[name]: came for name, came in raw.items() if not isinstance(came, RefusedError)}
+        return Reading(datetime.now(UTC), values, words=words)
