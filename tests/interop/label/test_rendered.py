@@ -18,6 +18,7 @@ from drivers.label.zpl import filled
 from tests.support.labels import DOTS_PER_MM, Renderer, black_box, codes_in
 
 WIDTH_MM, HEIGHT_MM = 60, 20
+DARK = 128
 SERIAL = "WF-KR-241118D-001-0001"
 JOB: Mapping[str, Scalar] = {
     "serial_number": SERIAL,
@@ -78,6 +79,19 @@ def test_the_labels_we_ship_are_readable(renderer: Renderer, name: str) -> None:
     picture = renderer.picture(filled(template.template, JOB), WIDTH_MM, HEIGHT_MM)
     assert codes_in(picture) == {(kind, SERIAL)}
     keeps_off_the_edge(picture)
+
+
+def test_the_reject_label_we_ship_is_read_as_no_unit(renderer: Renderer) -> None:
+    """No code that a scanner would take for a good label's; dark, and with the number in letters."""
+    printer = load(STATIONS["config"][0]).machines["printer"].protocol_settings
+    assert isinstance(printer, LabelSettings)
+    assert printer.reject_template is not None
+    picture = renderer.picture(filled(printer.reject_template, JOB), WIDTH_MM, HEIGHT_MM)
+    assert codes_in(picture) == set()
+    dark = sum(picture.convert("L").histogram()[:DARK])
+    assert dark > picture.width * picture.height / 2
+    other = renderer.picture(filled(printer.reject_template, {**JOB, "serial_number": "SN-1"}), WIDTH_MM, HEIGHT_MM)
+    assert other.tobytes() != picture.tobytes()
 
 
 def test_every_value_is_drawn(renderer: Renderer) -> None:
