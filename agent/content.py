@@ -4,23 +4,22 @@ from the same one read again."""
 import hashlib
 
 from agent.settings import MachineSettings
+from agent.settings.references import point_references
 from drivers.base import Reading
+
+_NOT_THE_RESULT = {("cycle_key",), ("cycle_time",), ("unit", "operator")}
 
 
 class Contents:
     """Digests of one machine's results, ``settings.content``: two are comparable where the settings are the same.
 
-    A result is which unit it is, what was measured, and the machine's own verdict. Times, qualities and points that are
-    none of these are left out: they may differ from one look at the same result to the next.
+    A result is which unit it is, what was measured, the machine's own verdict, and what else makes the record what it
+    is (a rework, a reject label). Times, qualities, who worked and points of no use to the record are left out: they
+    may differ from one look at the same result to the next.
     """
 
     def __init__(self, machine: MachineSettings) -> None:
-        unit = machine.unit
-        points = {name for key, name in unit.by_key.items() if key not in unit.scanned and key != "operator"}
-        points |= {*machine.measurements, *(name for table in machine.tables.values() for name in table.values())}
-        if machine.machine_verdict is not None:
-            points.add(machine.machine_verdict.point)
-        self._points = sorted(points)
+        self._points = sorted({point for path, point in point_references(machine) if path not in _NOT_THE_RESULT})
         self._settings = _digest((self._points, machine.protocol_settings))[:8]
 
     def of(self, reading: Reading) -> str:
