@@ -186,6 +186,8 @@ class _Walk:
         if "$ref" in node:
             model = self._definition(node)
             return "keys" if "properties" in model else self._type(model)
+        if "anyOf" in node:
+            return self._type(node)
         if "const" in node or "enum" in node:
             return ", ".join(f"`{_written(value)}`" for value in node.get("enum", [node.get("const")]))
         kind = node.get("type")
