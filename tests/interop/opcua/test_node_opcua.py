@@ -55,6 +55,7 @@ async def test_every_kind_of_value_is_found_wherever_the_namespaces_are(tmp_path
 async def test_an_event_is_a_result_and_a_node_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
     async with running(tmp_path) as machine:
         await events_are_results(machine)
+        await only_its_values_are_results(machine)
         await only_what_fails_is_missing(machine)
 
 
@@ -70,6 +71,18 @@ async def events_are_results(machine: NodeTester) -> None:
             assert values(reading) == {name: shown[name] for name in points}
             await driver.acknowledge(reading, number)
         await machine.until_made(8)
+
+
+async def only_its_values_are_results(machine: NodeTester) -> None:
+    """A state is one of several; the machine goes through others before and between."""
+    trigger = {"point": "n", "on": "value", "equals": [10, 12], "sampling": "10ms"}
+    async with opened(machine.keys(trigger=trigger)) as driver:
+        for number in range(9, 13):
+            await machine.do("next")
+            if number in (10, 12):
+                event, reading = await take(driver)
+                assert (event.key, event.first, event.gap) == (number, False, False)
+                assert values(reading) == result(number)
 
 
 async def only_what_fails_is_missing(machine: NodeTester) -> None:
@@ -88,4 +101,4 @@ async def only_what_fails_is_missing(machine: NodeTester) -> None:
     force = reading.values["force"]
     assert (force.value, force.quality, force.status_code) == (None, Quality.BAD, "BadSensorFailure")
     whole = {name: value for name, value in values(reading).items() if name not in problems}
-    assert whole == {name: value for name, value in result(8).items() if name != "force"}
+    assert whole == {name: value for name, value in result(12).items() if name != "force"}
