@@ -57,11 +57,11 @@ class _Change:
         return Response(kept.answer, kept.status, headers=headers, media_type="application/json")
 
 
-def _change(request: Request, service: CurrentService, session: CurrentSession) -> _Change:
+async def _change(request: Request, service: CurrentService, session: CurrentSession) -> _Change:
     return _Change(service.store, author_of(request, session.user), None)
 
 
-def _create(
+async def _create(
     request: Request,
     service: CurrentService,
     session: CurrentSession,

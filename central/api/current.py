@@ -1,6 +1,6 @@
 """What every operation may ask for: the store, the settings, and who is asking, by role."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -31,7 +31,7 @@ class Service:
     serial_form: SerialForm
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # async: no thread is needed for it
     service = request.app.state.service
     assert isinstance(service, Service)
     return service
@@ -73,8 +73,8 @@ def _session(request: Request, service: CurrentService, token: Annotated[str | N
 CurrentSession = Annotated[Session, Depends(_session)]
 
 
-def _at_least(role: Role) -> Callable[[Session], User]:
-    def user(session: CurrentSession) -> User:
+def _at_least(role: Role) -> Callable[[Session], Coroutine[None, None, User]]:
+    async def user(session: CurrentSession) -> User:
         if not session.user.role.includes(role):
             raise ApiError(
                 403,

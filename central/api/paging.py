@@ -41,7 +41,7 @@ class _Page:
         self.response.headers["X-Total-Count"] = str(count)
 
 
-def _page(
+async def _page(
     response: Response,
     skip: Annotated[int, Query(ge=0, le=LARGEST_ID, description="How many to leave out")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many at most")] = 100,

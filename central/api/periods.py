@@ -47,7 +47,7 @@ def _bad(name: str, message: str) -> ApiError:
     return ApiError(422, "VALIDATION_ERROR", [{"loc": ["query", name], "msg": message, "type": "period"}])
 
 
-def _between(service: CurrentService, start_date: Start, end_date: End) -> Period:
+async def _between(service: CurrentService, start_date: Start, end_date: End) -> Period:
     return period(service, start_date, end_date)
 
 

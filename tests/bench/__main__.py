@@ -1,4 +1,4 @@
-"""``python -m tests.bench [latency|footprint|cpu|fleet|wide|judge|outbox|drain|interlock]``: measure beside a floor."""
+"""``python -m tests.bench [WHICH ...]``: measure beside a floor; ``--help`` names them."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tests.bench import cpu, drain, fleet, footprint, interlock, judge, latency, outbox, wide
+from tests.bench import api, cpu, drain, fleet, footprint, interlock, judge, latency, outbox, wide
 
 
 class Which(StrEnum):
@@ -22,6 +22,7 @@ class Which(StrEnum):
     OUTBOX = "outbox"
     DRAIN = "drain"
     INTERLOCK = "interlock"
+    API = "api"
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -56,6 +57,8 @@ def main(
                 asyncio.run(drain.run(waiting=1500 if quick else 100_000))
             case Which.INTERLOCK:
                 asyncio.run(interlock.run(requests=1 if quick else 200, warm_up=1 if quick else 5))
+            case Which.API:
+                asyncio.run(api.run(lots=2 if quick else 2_500, requests=1 if quick else 40))
         print()
 
 

@@ -19,6 +19,7 @@ from tests.support.processes import Process
         ("outbox", "of sqlite3's"),
         ("drain", "batches before one, most"),
         ("interlock", "decided by central"),
+        ("api", "p95 / floor"),
     ],
 )
 async def test_each_runs_and_prints_its_table(which: str, says: str) -> None:

@@ -1,6 +1,7 @@
 """What every operation of the API has in common, on both databases: errors, lists, headers, repeats."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -17,8 +18,13 @@ def test_the_service_tells_what_it_is_without_a_login(shared_api: Api) -> None:
     about = shared_api.client.get("/")
 
     assert health.json() == {"status": "healthy", "app": "NeuroHub MES", "version": about.json()["version"]}
-    assert shared_api.client.get(about.json()["docs"]).status_code == 200
-    assert shared_api.client.get("/api/v1/redoc").status_code == 200
+    for page in (about.json()["docs"], "/api/v1/redoc"):
+        found = shared_api.client.get(page)
+        scripts = re.findall(r'(?:src|href)="([^"]+)"', found.text)
+        assert found.status_code == 200
+        assert scripts
+        assert {shared_api.client.get(script).status_code for script in scripts} == {200}, scripts
+        assert "//" not in "".join(scripts), "a factory's network reaches no other server"
 
 
 @pytest.mark.parametrize("path", ["/api/v1/product-models", "/api/v1/product-models/", "/health/", "/api/v1/docs/"])
