@@ -68,8 +68,9 @@ def _again(settings: StationSettings, machine: MachineSettings, line: Line) -> R
 
 
 def _reread(machine: MachineSettings, reading: Reading | str) -> Reading | str:
-    """By the machine's settings as they are now, where its protocol keeps what came; else the values by name."""
-    if isinstance(reading, str):
+    """By the machine's settings as they are now, where its protocol keeps what came; else the values by name. Of a
+    dialogue its answers are what came."""
+    if isinstance(reading, str) or machine.dialogue is not None:
         return reading
     reread = protocols()[machine.protocol].rereader()
     return reading if reread is None else replace(reading, values=reread(machine.wire, reading))

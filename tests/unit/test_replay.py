@@ -197,3 +197,20 @@ def test_replay_says_what_is_missing_and_ends_by_what_differs(tmp_path: Path) ->
     result = CliRunner().invoke(app, ["replay", str(file), "--history"])
     assert result.exit_code == 1
     assert "outcome: PASS -> FAIL" in result.stdout
+
+
+def test_the_answers_of_a_dialogue_are_judged_anew(tmp_path: Path) -> None:
+    text = (CONFIG / "P05-A.yaml").read_text(encoding="utf-8")
+    answers = {
+        "number": 1,
+        "serial_number": "SN-241118-001",
+        "assembly_time": "170",
+        "cable_connection": "OK",
+        "final_visual_check": "OK",
+    }
+    reading = Reading(NOON, {name: PointValue(value) for name, value in answers.items()}, raw=b"{}")
+    line = Line(machine="scanner", at=NOON, reading=reading, serial_number="SN-241118-001", outcome="PASS")
+    (same,) = replayed(settings(tmp_path, text), [line])
+    assert (same.outcome, same.measurements["assembly_time"]) == ("PASS", "170 min PASS")
+    (other,) = replayed(settings(tmp_path, text.replace("upper: 180", "upper: 120")), [line])
+    assert other.outcome == "FAIL"
