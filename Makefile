@@ -36,7 +36,7 @@ chaos: setup-dev ## break a whole line on purpose and compare (MINUTES=10 SEED=7
 	@tools/system-packages mosquitto postgresql faketime
 	@$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
-bench: setup-dev ## measure latency, footprint, CPU, outbox and drain beside a floor (ARGS=latency runs one)
+bench: setup-dev ## measure latency, footprint, CPU, ingest, ... beside a floor (ARGS=latency runs one)
 	@tools/system-packages mosquitto postgresql
 	@$(BIN)/python -m tests.bench $(ARGS)
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from central.store import names
 from central.store.rows import STARTED, Row, process_data_row, started_row, unit_decision, username_of
-from central.store.statements import rows_where
+from central.store.statements import insert_all, rows_where
 from central.store.tables import facts, process_data, processes, serials, users
 from contracts.facts import ProcessStarted, RecordCorrected, RecordDeleted
 from contracts.record import Part, ProcessRecord
@@ -52,8 +52,7 @@ def book(
             _replace(connection, (key[0], record.entered.started), row)
         else:
             rows.append({**row, "created_at": now})
-    if rows:
-        connection.execute(sa.insert(process_data), rows)
+    insert_all(connection, process_data, rows)
     correct(connection, new)
 
 

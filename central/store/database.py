@@ -1,8 +1,6 @@
 """One database: its engine, and transactions that name their author. SQLite and PostgreSQL differ only here,
 in ``partitions`` and in ``audit``."""
 
-import json
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +10,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from central.store.encoding import to_json
 from central.store.errors import shown, translated
 from central.store.turns import Turn
 from contracts.errors import DataError, SetupError
 
-_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _BUSY_TIMEOUT_S = 10
 _CONNECT_TIMEOUT_S = 5
 _LOCK_TIMEOUT_S = 30
@@ -63,11 +61,6 @@ class _CurrentAuthor:
 
     def __call__(self) -> str:
         return self.text
-
-
-def to_json(value: Any) -> str:
-    """JSON for a searchable column: NUL, which JSONB refuses, becomes U+FFFD (the record's own text keeps it)."""
-    return _NUL.sub("\\1\ufffd", json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("\x00", "\ufffd"))
 
 
 def parsed(url: str) -> sa.URL:

@@ -29,7 +29,7 @@ from central.store.rows import (
     unit_permit,
     unit_record,
 )
-from central.store.statements import chunks, rows_where
+from central.store.statements import chunks, rows_where, update_all
 from central.store.tables import facts, lots, process_data, product_models, serials
 from contracts.record import DataLevel
 from contracts.route import fold_lot, fold_unit
@@ -98,12 +98,11 @@ def _refold_units(
         lot_id = None if state.lot_number is None else lot_ids[state.lot_number]
         derived = {"lot_id": lot_id, **_unit_columns(state)}
         if any(row[column] != value for column, value in derived.items()):
-            changed.append({**derived, "its_id": row["id"], **_changed_by(units[number], now)})
+            changed.append({**derived, "id": row["id"], **_changed_by(units[number], now)})
             wrong.extend(_newly_wrong(row, state.exceptions))
-        if row["lot_id"] != lot_id:
+        if row["lot_id"] != lot_id and row["created_at"] != now:  # what this transaction made has no records yet
             moved.append({"its_serial": row["id"], "its_lot": lot_id})
-    if changed:
-        connection.execute(sa.update(serials).where(serials.c.id == sa.bindparam("its_id")), changed)
+    update_all(connection, serials, changed)
     if moved:
         # A unit's records belong to the LOT the unit belongs to: they attach when that becomes known.
         connection.execute(
@@ -184,10 +183,9 @@ def _refold_lots(
         model = model_ids.get(name_of(state.product_model or ""))
         derived = {"product_model_id": model, **_lot_columns(state)}
         if any(row[column] != value for column, value in derived.items()):
-            changed.append({**derived, "its_id": row["id"], **_changed_by(touched[number], now)})
+            changed.append({**derived, "id": row["id"], **_changed_by(touched[number], now)})
             wrong.extend(_newly_wrong(row, state.exceptions))
-    if changed:
-        connection.execute(sa.update(lots).where(lots.c.id == sa.bindparam("its_id")), changed)
+    update_all(connection, lots, changed)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from central.store.ledger import COMMIT_RANGES, Ledger, Opening, Place, claim_st
 from central.store.quarantined import OTHER_CONTENT, Entry, in_quarantine, quarantine_once
 from central.store.rows import PERMIT, Row, fact_columns, fact_row, impossible, tombstone
 from central.store.spans import told, union
-from central.store.statements import rows_where
+from central.store.statements import insert_all, rows_where
 from central.store.tables import facts, process_data
 from contracts.envelope import Range, ranges_of
 from contracts.permit import PermitRecord, StationRecord
@@ -268,8 +268,7 @@ class Ingestion:
             )
 
     def _keep_facts(self, rows: Sequence[Row]) -> None:
-        if rows:
-            self._connection.execute(sa.insert(facts), [{**row, "received_at": self._now} for row in rows])
+        insert_all(self._connection, facts, [{**row, "received_at": self._now} for row in rows])
 
 
 def wrong_permit_alarms(connection: sa.Connection, wrong: Sequence[WrongPermit]) -> list[Alarm]:

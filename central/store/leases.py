@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from central.store.rows import LARGEST, RECORD
-from central.store.statements import insert_once
+from central.store.statements import insert_once, rows_where
 from central.store.tables import facts, leases, processes
 from contracts.permit import PermitRecord
 from contracts.record import Part, ProcessRecord, shifted
@@ -66,6 +66,12 @@ def end_leases(connection: sa.Connection, results: Iterable[ProcessRecord]) -> N
         },
         key=lambda one: (one[0], one[1], one[2] or 0),
     )
+    numbers = sorted({serial for serial, _, _ in ended})
+    leased = {
+        row["serial_number"]
+        for row in rows_where(connection, sa.select(leases.c.serial_number), leases.c.serial_number, numbers)
+    }
+    ended = [one for one in ended if one[0] in leased]
     if not ended:
         return
     of_this = sa.bindparam("its_permit", type_=sa.BigInteger)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tests.bench import api, cpu, drain, fleet, footprint, interlock, judge, latency, outbox, wide
+from tests.bench import api, cpu, drain, fleet, footprint, ingest, interlock, judge, latency, outbox, wide
 
 
 class Which(StrEnum):
@@ -23,6 +23,7 @@ class Which(StrEnum):
     DRAIN = "drain"
     INTERLOCK = "interlock"
     API = "api"
+    INGEST = "ingest"
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -31,6 +32,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 @app.command()
 def main(
     which: Annotated[list[Which] | None, typer.Argument(help="which to run; all when none is named")] = None,
+    ingest_seconds: Annotated[float, typer.Option(metavar="SECONDS", help="ingest: about so long")] = 30.0,
     quick: Annotated[bool, typer.Option("--quick", help="few samples: shows that it runs, and nothing else")] = False,
 ) -> None:
     """Measure on this machine, now. Compare ratios of one run, never times of two."""
@@ -55,6 +57,8 @@ def main(
                 )
             case Which.DRAIN:
                 asyncio.run(drain.run(waiting=1500 if quick else 100_000))
+            case Which.INGEST:
+                asyncio.run(ingest.run(seconds=0.2 if quick else ingest_seconds))
             case Which.INTERLOCK:
                 asyncio.run(interlock.run(requests=1 if quick else 200, warm_up=1 if quick else 5))
             case Which.API:

@@ -20,6 +20,7 @@ from tests.support.processes import Process
         ("drain", "batches before one, most"),
         ("interlock", "decided by central"),
         ("api", "p95 / floor"),
+        ("ingest", "processor time of a record"),
     ],
 )
 async def test_each_runs_and_prints_its_table(which: str, says: str) -> None:

@@ -87,12 +87,16 @@ class Cluster:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the server and to each of its children (which lead groups of their own)."""
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def processes(self) -> list[int]:
+        """The server and each of its children, those that serve a connection among them."""
         assert self._server is not None
         parent = self._server.pid
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()
-        for pid in [parent, *map(int, children)]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        return [parent, *map(int, children)]
 
     def url(self, database: str) -> str:
         """The address of one of its databases."""
