@@ -4,16 +4,26 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from central.api.models import Body, Out
 from central.api.routers.lots import Reason, RowId
 from central.store.rows import STARTED
 from central.store.users import Role
+from contracts.base import UtcTime
 from contracts.criteria import Outcome
 from contracts.record import DataLevel, Defect
 
 _LONGEST_S = 10 * 365 * 86400.0
+
+
+def _plausible(moment: datetime) -> datetime:
+    if not 2000 <= moment.year < 2100:
+        raise ValueError("a moment from 2000 to 2099 is needed")
+    return moment
+
+
+Moment = Annotated[UtcTime, AfterValidator(_plausible)]
 
 
 class ResultWord(StrEnum):
@@ -49,8 +59,8 @@ class ProcessDataCreate(Body):
     outcome: Outcome | None = None
     measurements: Measured = Field(default_factory=dict)
     defects: Annotated[list[AnyDefect], Field(max_length=100)] | None = None
-    started_at: AwareDatetime | None = None
-    completed_at: AwareDatetime | None = None
+    started_at: Moment | None = None
+    completed_at: Moment | None = None
     cycle_time_seconds: Seconds | None = None
     process_order: Order | None = None
     notes: Notes | None = None
@@ -80,8 +90,8 @@ class ProcessDataUpdate(Body):
     outcome: Outcome | None = None
     measurements: Measured | None = None
     defects: Annotated[list[AnyDefect], Field(max_length=100)] | None = None
-    started_at: AwareDatetime | None = None
-    completed_at: AwareDatetime | None = None
+    started_at: Moment | None = None
+    completed_at: Moment | None = None
     cycle_time_seconds: Seconds | None = None
     process_order: Order | None = None
     notes: Notes | None = None

@@ -109,6 +109,8 @@ BAD: list[tuple[dict[str, Any], set[str]]] = [
     ({"outcome": "ERROR"}, {"body"}),
     ({"completed_at": "2026-11-02T07:00:00Z"}, {"body"}),
     ({"started_at": "2026-11-02T08:00:00"}, {"started_at"}),
+    ({"started_at": "0001-01-01T00:00:00+14:00"}, {"started_at"}),
+    ({"started_at": "9999-12-31T00:00:00Z", "cycle_time_seconds": 1e8}, {"started_at"}),
     ({"notes": "x" * 1001, "cycle_time_seconds": -1}, {"notes", "cycle_time_seconds"}),
     ({"defects": ["small scratch"]}, {"code"}),
     ({"measurements": {"humidity": 5, "torque": 1}}, {"humidity", "torque"}),

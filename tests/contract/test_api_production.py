@@ -71,6 +71,7 @@ def test_a_lot_is_opened_found_changed_and_closed(api: Api, model: dict[str, Any
 BAD_LOTS: list[tuple[dict[str, Any], set[str]]] = [
     ({}, {"product_model_id", "target_quantity"}),
     ({"product_model_id": 1, "target_quantity": 101, "shift": "X"}, {"target_quantity", "shift"}),
+    ({"product_model_id": 1, "target_quantity": 10, "shift": {}}, {"shift"}),
     ({"product_model_id": 1, "target_quantity": 10, "shift": "D"}, {"body"}),
     ({"product_model_id": 1, "target_quantity": 10, "lot_number": "WF-KR-261131D-001"}, {"body"}),
     ({"product_model_id": 1, "target_quantity": 10, "lot_number": "WF-KR-261102D-001", "shift": "N"}, {"body"}),

@@ -91,8 +91,8 @@ def create_process_data(
         result = entries.Result(
             outcome=outcome_of(body.result, body.outcome),
             operator=_operator(connection, session, body.operator_id),
-            started_at=began.astimezone(UTC),
-            completed_at=None if body.completed_at is None else body.completed_at.astimezone(UTC),
+            started_at=began,
+            completed_at=body.completed_at,
             cycle_time_seconds=body.cycle_time_seconds,
             measurements=_measurements(data.process_code(connection, body.process_id), body.measurements),
             defects=tuple(body.defects or ()),
@@ -235,7 +235,7 @@ def _changes(
     for name in ("started_at", "completed_at"):
         moment = getattr(body, name)
         if moment is not None:
-            found[name] = moment.astimezone(UTC)
+            found[name] = moment
     outcome = outcome_of(body.result, body.outcome)
     if outcome is not None:
         found["outcome"] = outcome

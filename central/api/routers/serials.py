@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 import sqlalchemy as sa
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime, BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from central.api.changes import Change, Create
 from central.api.current import CurrentService, CurrentSession, Service, Session, needs
@@ -23,7 +23,7 @@ from central.store.decisions import Decisions
 from central.store.refusing import NotThereError, RefusedError
 from central.store.trace import trace as traced
 from central.store.users import Role
-from contracts.base import SerialNumber
+from contracts.base import SerialNumber, UtcTime
 from contracts.route_model import LotStatus, UnitStatus
 
 router = APIRouter(prefix="/serials", tags=["serials"], responses=answers())
@@ -331,7 +331,7 @@ def can_rework(serial_id: Id, service: CurrentService) -> ReworkAnswer:
 def trace(
     serial_number: Annotated[str, Path(min_length=1, max_length=64)],
     service: CurrentService,
-    as_of: Annotated[AwareDatetime | None, Query(description="A past moment: what was known then")] = None,
+    as_of: Annotated[UtcTime | None, Query(description="A past moment: what was known then")] = None,
 ) -> TraceOut:
     """The whole life of a unit: every record with its measurements, limits, operator and machine, what people decided,
     permits, holds and exceptions; each with its stream and seq."""
