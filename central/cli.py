@@ -203,6 +203,14 @@ def replay_command(
         typer.Option("--from", metavar="SEQ", min=1, help="Begin here; without it, at the oldest record it keeps."),
     ] = None,
     last: Annotated[int | None, typer.Option("--to", metavar="SEQ", min=1, help="End here.")] = None,
+    stream: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="An earlier stream that the station still holds, by how its name begins (neurohub-central streams);"
+            " without it, the one it writes now.",
+        ),
+    ] = None,
     patience: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="Give up when nothing has come for so long.")
     ] = 30.0,
@@ -215,7 +223,9 @@ def replay_command(
     with told(), opened() as (settings, store):
         with ReplayProgress() as progress:
             outcome = asyncio.run(
-                replay(store, settings.broker, station, first, last, patience_s=patience, progress=progress)
+                replay(
+                    store, settings.broker, station, first, last, stream=stream, patience_s=patience, progress=progress
+                )
             )
         for line in outcome_lines(station, outcome):
             typer.echo(line)

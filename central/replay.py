@@ -45,10 +45,12 @@ async def replay(
     first: int | None,
     last: int | None,
     *,
+    stream: str | None = None,
     patience_s: float,
     progress: Callable[[Asked, Standing], None],
 ) -> Outcome:
-    """Ask, and wait until everything has come or nothing more does for ``patience_s``; then ask no more.
+    """Ask for the present stream or for the one named, and wait until everything has come or nothing more does for
+    ``patience_s``; then ask no more.
 
     Where the station went offline meanwhile the asking stands: it sends the rest when it is back. Raises SetupError
     when it cannot be asked, LinkError when the broker cannot be reached (nothing is asked then).
@@ -56,7 +58,7 @@ async def replay(
     session = Session(address, client_id=f"neurohub-central-{uuid.uuid4().hex[:12]}")
     await session.open()
     try:
-        asked = store.ask_again(station, first, last)
+        asked = store.ask_again(station, first, last, stream)
         await _say(session, asked.told)
         now = await _watched(store, asked, patience_s, progress)
         if now.open and now.online:

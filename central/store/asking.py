@@ -36,13 +36,20 @@ class Standing:
 
 
 def ask_again(
-    connection: sa.Connection, central_stream: str, station: str, first: int | None, last: int | None, now: datetime
+    connection: sa.Connection,
+    central_stream: str,
+    station: str,
+    first: int | None,
+    last: int | None,
+    now: datetime,
+    stream: str | None = None,
 ) -> Asked:
-    """Ask a station for its present stream again, from ``first`` (the oldest it keeps) to ``last`` (all it has sent).
+    """Ask a station for its present stream again, from ``first`` (the oldest it keeps) to ``last`` (all it has sent);
+    or for an earlier one that it still holds: ``stream`` is how its name begins.
 
     Raises SetupError when that is not possible: the station is not known or offline, or does not hold that far back.
     """
-    status = _present(connection, central_stream, station)
+    status = _asked_for(connection, central_stream, station, stream)
     oldest = status.oldest_available or 1
     start = first if first is not None else oldest
     if start < oldest:
@@ -75,21 +82,29 @@ def standing(connection: sa.Connection, central_stream: str, asked: Asked) -> St
     """How far it has come."""
     of_station = stream_statuses(connection, central_stream, asked.claim.station)
     status = next(one for one in of_station if one.stream_id == asked.claim.stream_id)
+    online = any(one.online for one in of_station if one.present)
     still_open = both(status.asked, asked.spans)
-    return Standing(still_open, bool(status.online), *_held(connection, asked.claim, asked.spans))
+    return Standing(still_open, online, *_held(connection, asked.claim, asked.spans))
 
 
-def _present(connection: sa.Connection, central_stream: str, station: str) -> StreamStatus:
-    """The stream the station writes now."""
+def _asked_for(connection: sa.Connection, central_stream: str, station: str, stream: str | None) -> StreamStatus:
+    """The stream the station writes now, or the one named."""
     everyone = stream_statuses(connection, central_stream)
-    mine = [status for status in everyone if status.station == station and status.present]
+    mine = [status for status in everyone if status.station == station]
     if not mine:
         known = ", ".join(sorted({status.station for status in everyone})) or "none"
         raise SetupError(f"station {station} has never been heard of; known stations: {known}")
-    [status] = mine
+    status = next(one for one in mine if one.present)
     if not status.online:
         since = f"last heard of at {status.last_seen_at:%Y-%m-%d %H:%M:%SZ}"
         raise SetupError(f"station {station} is offline ({since}): ask again when it is back")
+    if stream is not None:
+        named = [one for one in mine if one.stream_id.startswith(stream)]
+        if len(named) != 1:
+            of_it = ", ".join(one.stream_id[:8] for one in mine)
+            what = "no stream" if not named else "more than one stream"
+            raise SetupError(f"station {station} has {what} whose name begins with {stream}; its streams: {of_it}")
+        [status] = named
     if (status.oldest_available or 1) > status.last_seq:
         raise SetupError(f"station {station} holds no records of stream {status.stream_id}")
     return status

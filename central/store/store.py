@@ -277,13 +277,16 @@ class Store:
         with self.database.reading() as connection:
             return station_statuses(connection, stream_statuses(connection, self.central_stream), since)
 
-    def ask_again(self, station: str, first: int | None = None, last: int | None = None) -> Asked:
-        """Ask a station to send its present stream again. Raises SetupError, with the reason, where it cannot.
+    def ask_again(
+        self, station: str, first: int | None = None, last: int | None = None, stream: str | None = None
+    ) -> Asked:
+        """Ask a station to send its present stream again, or an earlier one, by how its name begins. Raises SetupError,
+        with the reason, where it cannot.
 
         The answer's acknowledgement has to be published: what it leaves out is sent again.
         """
         with self.database.writing() as connection:
-            return asking.ask_again(connection, self.central_stream, station, first, last, datetime.now(UTC))
+            return asking.ask_again(connection, self.central_stream, station, first, last, datetime.now(UTC), stream)
 
     def withdraw(self, asked: Asked) -> StationCommit:
         """Ask no more for what has not come."""

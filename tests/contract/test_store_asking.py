@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from central.store import AlarmKind, Arrival, Store
-from contracts.envelope import Birth
+from contracts.envelope import Birth, HeldStream
 from contracts.errors import SetupError
 from tests.support.stores import MORNING, STREAM, delivery, minutes, only_commit, record
 
@@ -117,6 +117,22 @@ def test_what_cannot_be_asked_is_told_why(filled: Store, station: str, first: in
     with pytest.raises(SetupError, match=says):
         filled.ask_again(station, first)
     assert filled.streams()[0].asked == ()
+
+
+def test_an_earlier_stream_that_the_station_still_holds_can_be_asked_for(filled: Store) -> None:
+    present, held = "5" * 32, HeldStream(stream_id=STREAM, last_seq=20, oldest_available=3)
+    said = birth(stream_id=present, last_seq=0, oldest_available=0, earlier=(held,))
+    for one in said.of_each_stream():
+        filled.register_birth(one, present=one.stream_id == present)
+    with pytest.raises(SetupError, match="holds no records"):
+        filled.ask_again("P03-A")
+    with pytest.raises(SetupError, match="no stream whose name begins with abc; its streams: 55555555, 00000000"):
+        filled.ask_again("P03-A", stream="abc")
+    asked = filled.ask_again("P03-A", 18, stream=STREAM[:8])
+    assert (asked.claim.stream_id, asked.spans) == (STREAM, ((18, 20),))
+    assert filled.standing(asked).online, "the station is, whatever stream it writes now"
+    filled.ingest([sent(18, 19, 20)])
+    assert filled.standing(asked).open == ()
 
 
 def test_a_station_that_is_away_is_not_asked(filled: Store) -> None:
