@@ -6,7 +6,7 @@ on their way, in quarantine, or lost; the streams' ledgers say which.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from central.store.listing import StreamStatus, stream_statuses
 from central.store.rows import RECORD
+from central.store.spans import Spans, count, minus, union
 from central.store.tables import UtcDateTime, facts, quarantine
 
 LOOK_BACK = timedelta(days=2)
@@ -133,11 +134,16 @@ def _steps(stations: Sequence[str], periods: Sequence[Period]) -> sa.CTE:
     begins = min((period.begins_at for period in periods), default=None)
     ends = max((period.ends_at for period in periods), default=None)
     columns = (
-        facts.c.station, facts.c.machine, facts.c.stream_id, facts.c.seq, facts.c.completed_at, facts.c.cycle_number,
-        facts.c.missed_before,
+        facts.c.station, facts.c.machine, facts.c.stream_id, facts.c.seq, facts.c.completed_at, facts.c.cycle_epoch,
+        facts.c.cycle_number, facts.c.missed_before,
     )  # fmt: skip
     same_run = (facts.c.station, facts.c.machine, facts.c.stream_id, facts.c.cycle_epoch)
-    previous = sa.func.lag(facts.c.cycle_number).over(partition_by=same_run, order_by=facts.c.seq).label("previous")
+
+    def of_the_one_before(column: sa.ColumnElement[Any]) -> sa.Over[Any]:
+        return sa.func.lag(column, type_=column.type).over(partition_by=same_run, order_by=facts.c.seq)
+
+    previous = of_the_one_before(facts.c.cycle_number).label("previous")
+    previous_at = of_the_one_before(facts.c.completed_at).label("previous_at")
     mine: list[sa.ColumnElement[bool]] = [
         facts.c.kind == RECORD,
         facts.c.station.in_(stations),
@@ -146,7 +152,7 @@ def _steps(stations: Sequence[str], periods: Sequence[Period]) -> sa.CTE:
     ]
     if begins is not None and ends is not None:
         mine += [facts.c.completed_at >= begins - LOOK_BACK, facts.c.completed_at < ends]
-    return sa.select(*columns, previous).where(*mine).cte("steps")
+    return sa.select(*columns, previous, previous_at).where(*mine).cte("steps")
 
 
 def _gap(steps: sa.CTE) -> sa.ColumnElement[Any]:
@@ -155,8 +161,54 @@ def _gap(steps: sa.CTE) -> sa.ColumnElement[Any]:
     return sa.case((between > 0, between), else_=0)
 
 
+def _never_read(steps: sa.CTE, since: datetime) -> sa.ColumnElement[Any]:
+    """Numbers that the station did not read before a record: an outbox that was restored from an older image has
+    forgotten some that it read, and that are here in another stream."""
+    missed, number = steps.c.missed_before, steps.c.cycle_number
+    return sa.case((missed > 0, missed - _elsewhere(steps, since, number - missed, number - 1)), else_=0)
+
+
+def _not_here(steps: sa.CTE, since: datetime) -> sa.ColumnElement[Any]:
+    """Numbers that the station did read, and that are in no stream here."""
+    gap = _gap(steps)
+    return sa.case(
+        (gap > 0, gap - _elsewhere(steps, since, steps.c.previous + 1, steps.c.previous + gap)),
+        else_=0,
+    )
+
+
+def _elsewhere(
+    steps: sa.CTE, since: datetime, first: sa.ColumnElement[Any], last: sa.ColumnElement[Any]
+) -> sa.ScalarSelect[Any]:
+    """How many of these numbers another stream has, made since the record before."""
+    other = facts.alias("other")
+    mine = _in_another_stream(
+        other, steps.c, since=sa.func.coalesce(steps.c.previous_at, sa.literal(since, UtcDateTime))
+    )
+    counted = sa.select(sa.func.count(other.c.cycle_number.distinct())).where(
+        *mine, other.c.cycle_number.between(first, last)
+    )
+    return counted.correlate(steps).scalar_subquery()
+
+
+def _in_another_stream(
+    other: sa.FromClause, record: Any, *, since: sa.ColumnElement[Any] | datetime
+) -> list[sa.ColumnElement[bool]]:
+    return [
+        other.c.kind == RECORD,
+        other.c.digest.is_not(None),
+        other.c.station == record.station,
+        other.c.machine == record.machine,
+        other.c.cycle_epoch == record.cycle_epoch,
+        other.c.stream_id != record.stream_id,
+        other.c.completed_at >= since,
+        other.c.completed_at <= record.completed_at,
+    ]
+
+
 def _machine_counts(connection: sa.Connection, steps: sa.CTE, periods: Sequence[Period]) -> Sequence[MachineCount]:
     shifts = _shifts(periods)
+    since = min(period.begins_at for period in periods) - LOOK_BACK
 
     def at_end(value: sa.FunctionElement[Any]) -> sa.Over[Any]:
         in_time = (steps.c.completed_at, steps.c.stream_id, steps.c.seq)
@@ -168,7 +220,8 @@ def _machine_counts(connection: sa.Connection, steps: sa.CTE, periods: Sequence[
         sa.select(
             steps,
             shifts.c.number,
-            _gap(steps).label("gap"),
+            _not_here(steps, since).label("gap"),
+            _never_read(steps, since).label("unread"),
             at_end(sa.func.first_value(steps.c.cycle_number)).label("first"),
             at_end(sa.func.last_value(steps.c.cycle_number)).label("last"),
         )
@@ -183,7 +236,7 @@ def _machine_counts(connection: sa.Connection, steps: sa.CTE, periods: Sequence[
         sa.func.max(placed.c.last).label("last"),
         sa.func.count().label("committed"),
         sa.func.count(placed.c.cycle_number).label("numbered"),
-        sa.func.coalesce(sa.func.sum(placed.c.missed_before), 0).label("never_read"),
+        sa.func.coalesce(sa.func.sum(placed.c.unread), 0).label("never_read"),
         sa.func.coalesce(sa.func.sum(placed.c.gap), 0).label("not_here"),
         sa.func.count(sa.case((placed.c.cycle_number == placed.c.previous, 1))).label("doubled"),
         sa.func.count(sa.case((placed.c.missed_before.is_(None), 1))).label("restarts"),
@@ -216,8 +269,14 @@ def _machine_count(row: sa.RowMapping, period: Period) -> MachineCount:
 
 def _missing(connection: sa.Connection, steps: sa.CTE, periods: Sequence[Period]) -> Sequence[MissingNumbers]:
     first, last = min(period.begins_at for period in periods), max(period.ends_at for period in periods)
+    since = first - LOOK_BACK
     found = (
-        sa.select(steps, _gap(steps).label("gap"))
+        sa.select(
+            steps,
+            _gap(steps).label("gap"),
+            _not_here(steps, since).label("not_here"),
+            _never_read(steps, since).label("unread"),
+        )
         .where(
             steps.c.completed_at >= first,
             steps.c.completed_at < last,
@@ -225,7 +284,30 @@ def _missing(connection: sa.Connection, steps: sa.CTE, periods: Sequence[Period]
         )
         .order_by(steps.c.station, steps.c.machine, steps.c.completed_at, steps.c.stream_id, steps.c.seq)
     )
-    return [one for row in connection.execute(found).mappings() for one in _missing_of(row)]
+    rows = connection.execute(found).all()
+    return [
+        missing
+        for row in rows
+        for one in _missing_of(row._mapping)
+        if (missing := _without(one, _numbers_elsewhere(connection, row, since))) is not None
+    ]
+
+
+def _numbers_elsewhere(connection: sa.Connection, row: sa.Row[Any], since: datetime) -> Spans:
+    """Of the numbers a record shows as missing, those that another stream has."""
+    if row.missed_before is None or (row.not_here, row.unread) == (row.gap, row.missed_before):
+        return ()
+    other = facts.alias("other")
+    mine = _in_another_stream(other, row, since=row.previous_at or since)
+    numbers = sa.select(other.c.cycle_number).where(*mine, other.c.cycle_number < row.cycle_number)
+    return union((number, number) for number in connection.execute(numbers).scalars())
+
+
+def _without(one: MissingNumbers, here: Spans) -> MissingNumbers | None:
+    if not here:
+        return one
+    numbers = minus(one.numbers, here)
+    return replace(one, numbers=numbers, count=count(numbers)) if numbers else None
 
 
 def _missing_of(row: sa.RowMapping) -> Sequence[MissingNumbers]:

@@ -79,6 +79,18 @@ def test_numbers_never_read_and_numbers_on_their_way_are_told_apart(store: Store
     assert [(gap.first, gap.last) for gap in station.stream.missing] == [(1, 1), (4, 5)]
 
 
+def test_what_a_restored_image_has_forgotten_is_here_and_not_missing(store: Store) -> None:
+    """The newer disk read 43 to 45, and 47 moved to another stream because an agent on a copy used its number."""
+    newer = [(2, cycle(0, 42)), (3, cycle(1, 43)), (4, cycle(2, 44)), (5, cycle(3, 45))]
+    image = [(1, cycle(4, 46, missed_before=3)), (2, cycle(6, 48)), (3, cycle(7, 51, missed_before=2))]
+    moved = [(2, cycle(5, 47))]
+    store.ingest([delivery(newer), delivery(image, stream_id=OTHER_STREAM), delivery(moved, stream_id="5" * 32)])
+    found = store.reconcile(shifts())
+    row = only(found)
+    assert (row.made, row.committed, row.never_read, row.not_here, row.doubled) == (10, 8, 2, 0, 0)
+    assert [(gap.numbers, gap.count) for gap in found.missing] == [(((49, 50),), 2)]
+
+
 def test_a_counter_that_wraps_and_one_that_is_reset(store: Store) -> None:
     store.ingest(
         [
