@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.control_client import answer_to, asked
+from agent.history import FILE, lines_of
 from drivers.base import Simulator
 from tests.support.agents import kept
 from tests.support.brokers import free_port
@@ -146,3 +147,4 @@ async def test_a_running_station_is_asked_and_a_wrong_file_changes_nothing(tmp_p
             assert (status["outbox"]["waiting"], status["broker"]["connected"]) == (2, False)
             assert await process.stop() == 0
     assert not (tmp_path / "control.sock").exists()
+    assert [(line.machine, line.outcome) for line in lines_of(tmp_path / FILE)] == [("oven", "FAIL"), ("oven", "PASS")]

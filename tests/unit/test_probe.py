@@ -16,10 +16,15 @@ from agent.plausible import better_setting
 from agent.probe import Probed, probe
 from agent.settings import StationSettings, load
 from contracts.criteria import Criterion
+from contracts.errors import SetupError
 from drivers.base import PointValue
 from drivers.cable import PtyCable
 from drivers.looking import Sight
+from drivers.opcua.driver import OpcUaDriver
 from drivers.registry import protocols
+from tests.support.opcua import changed
+from tests.support.opcua import settings as opcua_settings
+from tests.support.opcua import simulated as secured
 
 ROOT = Path(__file__).parents[2]
 MODBUS, OPCUA = ROOT / "config/stations/P03-A.yaml", ROOT / "config/stations/P01-A.yaml"
@@ -193,6 +198,19 @@ async def test_a_node_that_is_not_on_the_server_is_told_and_the_others_are_read(
     problems = {sight.name: sight.value.problem for sight in found.sights if sight.value.problem is not None}
     assert "BadNodeIdUnknown" in str(problems["marking_depth"])
     assert next(sight for sight in found.sights if sight.name == "result_counter").value.problem is None
+
+
+async def test_a_certificate_that_nobody_trusts_yet_is_told_with_what_to_do(tmp_path: Path) -> None:
+    security = {"policy": "Basic256Sha256", "certificate": "c", "key": "k", "trusted": "t"}
+    wanted: dict[str, Any] = {
+        "connect": {"url": "opc.tcp://127.0.0.1/", "security": security},
+        "trigger": {"point": "n", "sampling": "10ms"},
+        "points": {"n": {"node_id": "ns=2;s=n", "type": "uint32"}},
+    }
+    async with secured(wanted) as (_, keys):
+        here = opcua_settings(changed(keys, {"connect.security.trusted": str(tmp_path)}))
+        with pytest.raises(SetupError, match=r"is new to this station; .* trust it with neurohub-agent trust"):
+            await OpcUaDriver("marker", here).look(0.1)
 
 
 async def on_a_line(tmp_path: Path, say: Callable[[int], Awaitable[None]]) -> Probed:
