@@ -12,7 +12,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from central.store.arrivals import Alarm, AlarmKind, Claim
-from central.store.rows import Fields, sample_check
+from central.store.rows import PERMIT, Fields, sample_check
 from central.store.tables import facts, serials
 from contracts.record import Part
 from contracts.route_golden import REACH
@@ -155,5 +155,6 @@ def _between(connection: sa.Connection, check: Fields) -> Iterator[str]:
     for place in (here, elsewhere):
         worked = sa.select(facts.c.serial_number).distinct()
         mine = (facts.c.station == check["station"]) & (facts.c.machine == check["machine"])
-        units = (facts.c.part == Part.PRODUCT.value) & facts.c.serial_number.is_not(None)
+        # A refusal may name a unit that does not exist; a permit alone is no work.
+        units = (facts.c.kind != PERMIT) & (facts.c.part == Part.PRODUCT.value) & facts.c.serial_number.is_not(None)
         yield from connection.execute(worked.where(place, mine, units)).scalars()

@@ -121,6 +121,15 @@ def test_a_permit_given_before_the_check_was_not_wrong(store: Store) -> None:
     assert unit["on_hold"]
 
 
+def test_a_refusal_of_a_unit_that_does_not_exist_stops_nothing(store: Store) -> None:
+    """It lies between two checks of its machine, and names what no table has."""
+    where = {"station": "P03-1", "asked_at": minutes(2), "answered_at": minutes(2)}
+    refused = permit(serial_number="SN-NOBODY", granted=False, refusal="SERIAL_NOT_FOUND", **where)
+    store.ingest([at(1, "good"), delivery([(2, refused)], stream_id=f"{1:032x}", station="P03-1")])
+    assert store.ingest([at(3, "bad")]).inserted == 1
+    assert held(store) == {}
+
+
 def test_golden_samples_stay_out_of_serials_lots_and_incomplete(store: Store) -> None:
     store.ingest([at(1, "good"), at(2, "bad")])
     found = store.canonical_rows()
