@@ -47,7 +47,8 @@ app = typer.Typer(
     " For the API: SECRET_KEY (signs the tokens, needed; 32 characters or more), ALGORITHM"
     " (HS256), ACCESS_TOKEN_EXPIRE_MINUTES (30), APP_NAME, APP_VERSION, API_V1_PREFIX (/api/v1), CORS_ORIGINS (none),"
     " CORS_ALLOW_CREDENTIALS (false), CORS_ALLOW_METHODS, CORS_ALLOW_HEADERS, REQUEST_SIZE_LIMIT (1048576 bytes),"
-    " LOGINS_PER_MINUTE (60, from one address), DEBUG (false; true for development: takes any SECRET_KEY).",
+    " LOGINS_PER_MINUTE (60, from one address), FIGURES_AGE (5s), DEBUG (false; true for development:"
+    " takes any SECRET_KEY).",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -14,6 +14,7 @@ from central.api.bodies import Bodies
 from central.api.current import Service
 from central.api.metrics import CONTENT_TYPE, Metrics
 from central.api.rate import Rate
+from central.api.remembered import Remembered
 from central.api.requests import Requests
 from central.api.settings import ApiSettings, load_api_settings
 from central.settings import PermitSettings, load_settings
@@ -84,6 +85,7 @@ def create_app(
     )
     app.state.service = Service(store, settings, calendar, permits or PermitSettings(), serial_form or SerialForm())
     app.state.metrics = Metrics(store)
+    app.state.figures = Remembered(settings.figures_age_s)
     app.state.login_rate = Rate(settings.logins_per_minute)
     errors.install(app)
     for name in ROUTERS:

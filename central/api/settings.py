@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from central.settings import environment, flag
+from contracts.duration import parse_duration
 from contracts.errors import SetupError
 
 KEY_LENGTHS = {"HS256": 32, "HS384": 48, "HS512": 64}
@@ -45,6 +46,8 @@ class ApiSettings:
     largest_body: int = 1024 * 1024
     logins_per_minute: int = 60
     """From one address, good ones and bad ones."""
+    figures_age_s: float = 5.0
+    """How old the dashboard's figures may be."""
 
 
 def load_api_settings(given: Mapping[str, str] | None = None) -> ApiSettings:
@@ -64,6 +67,7 @@ def load_api_settings(given: Mapping[str, str] | None = None) -> ApiSettings:
         prefix=_prefix(given),
         cors=_cors(given),
         largest_body=_whole(given, "REQUEST_SIZE_LIMIT", ApiSettings.largest_body, 1024, 1024**3),
+        figures_age_s=_figures_age(given),
         logins_per_minute=_whole(given, "LOGINS_PER_MINUTE", ApiSettings.logins_per_minute, 1, 1_000_000),
     )
 
@@ -80,6 +84,13 @@ def _secret_key(given: Mapping[str, str], algorithm: str, *, debug: bool) -> str
     if len(set(key)) < _FEWEST_CHARACTERS or _WELL_KNOWN.search(key):
         raise SetupError(f"SECRET_KEY can be guessed; {make}")
     return key
+
+
+def _figures_age(given: Mapping[str, str]) -> float:
+    try:
+        return parse_duration(given["FIGURES_AGE"]) if given.get("FIGURES_AGE") else ApiSettings.figures_age_s
+    except ValueError as error:
+        raise SetupError(f"FIGURES_AGE: {error}") from error
 
 
 def _prefix(given: Mapping[str, str]) -> str:

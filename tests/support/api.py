@@ -18,7 +18,7 @@ from central.shifts import parse_calendar
 from central.store import Author, Store, users
 from central.store.users import Role, User
 
-SETTINGS = ApiSettings(secret_key="0123456789abcdefghijklmnopqrstuvwxyz-test")
+SETTINGS = ApiSettings(secret_key="0123456789abcdefghijklmnopqrstuvwxyz-test", figures_age_s=0)
 CALENDAR = parse_calendar("Asia/Seoul", "D=08:00,N=20:00")
 PASSWORD = "Right-1st-time"
 

@@ -55,6 +55,7 @@ def test_development_takes_any_key_that_is_there() -> None:
         ("DEBUG", "perhaps"),
         ("CORS_ORIGINS", '["a", 1]'),
         ("REQUEST_SIZE_LIMIT", "-1"),
+        ("FIGURES_AGE", "5"),
     ],
 )
 def test_a_setting_that_means_nothing_is_refused_by_its_name(name: str, value: str) -> None:
