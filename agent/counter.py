@@ -45,6 +45,8 @@ class Counter:
     def _is_presented(self, event: MachineEvent) -> bool:
         """Whether the machine says that this is a result. What stands there as listening begins says nothing, but
         beside the ready signal of a handshake: the machine may be at its next unit, its number still the last one's."""
+        if event.maybe_again:
+            return False
         return event.payload is not None or not event.first or self._machine.protocol_settings.holds_results
 
     def _tell(self, key: CycleKey, found: Step) -> None:
@@ -58,7 +60,8 @@ class Counter:
         elif found.differs:
             self._conditions.happened(
                 "standing_result_differs",
-                f"beside the number of the last result, {point} {key}, stand other values as the link is opened; they "
-                "are not recorded: the machine may be at its next unit. Should it have been restarted and have counted "
-                "up to the same number since, that result is missed",
+                f"beside the number of the last result ({point}) stand other values, and the machine has signalled no "
+                "other result: they are not recorded, it may be at its next unit. Let measurements name no point that "
+                "changes between results. Of a machine that was restarted and counted up to the same number meanwhile, "
+                "a result is missing",
             )

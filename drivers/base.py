@@ -188,6 +188,8 @@ class MachineEvent:
     taken, or none; its owner decides, by the last cycle key it kept. ``key`` is the trigger's value (a counter or
     flag), None where the event itself is the message. ``payload`` is that message, for protocols that push.
     ``gap`` is True when signals before this one are lost, or may be: the link was down, or a queue ran over.
+    ``maybe_again`` is True when it may be a result that was told before, and its number alone can tell: the machine was
+    asked, whether it had a new one or not; a point changed, whichever way; or an earlier life of the link told it.
     """
 
     signalled_at: datetime
@@ -195,6 +197,7 @@ class MachineEvent:
     payload: bytes | None = None
     first: bool = False
     gap: bool = False
+    maybe_again: bool = False
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ class ModbusDriver:
         self._seen = found
         if not signalled:
             return None
-        event = MachineEvent(datetime.now(UTC), key=value, first=first)
+        event = MachineEvent(datetime.now(UTC), key=value, first=first, maybe_again=not self._settings.trigger.is_flag)
         self._polled = (event, raw)
         return event
 

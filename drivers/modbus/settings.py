@@ -66,6 +66,11 @@ class Trigger(Strict):
         return self
 
     @property
+    def is_flag(self) -> bool:
+        """It tells by what it shows whether a result is there, not by being another value than before."""
+        return self.on in ("rising", "value")
+
+    @property
     def guard(self) -> str:
         """The point that has to be the same before and after a snapshot."""
         return self.counter or self.point
@@ -207,8 +212,7 @@ class ModbusSettings(ProtocolSettings):
     def holds_results(self) -> bool:
         four_phase = None if self.acknowledge is None else self.acknowledge.four_phase
         trigger = self.points.get(self.trigger.point)
-        is_flag = self.trigger.on in ("rising", "value")
-        return is_flag and trigger is not None and four_phase is not None and four_phase.is_ready(trigger)
+        return self.trigger.is_flag and trigger is not None and four_phase is not None and four_phase.is_ready(trigger)
 
     def needed_files(self) -> Mapping[str, NeededFile]:
         return self.connect.needed_files()

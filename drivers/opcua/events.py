@@ -98,11 +98,12 @@ class EventSource:
                 self._inbox.taken()
                 continue
             self._lost, self._handed_out = False, True
+            again, self._inbox.is_told = self._inbox.is_told, True
             if not self._fields:
-                return MachineEvent(signal.at, gap=lost)
+                return MachineEvent(signal.at, gap=lost, maybe_again=again)
             told = {name: _told(value) for name, value in zip(self._fields, fields, strict=True)}
             payload = json.dumps(told, ensure_ascii=False).encode("utf-8", "backslashreplace")
-            return ResultEvent(signal.at, payload=payload, gap=lost, fields=tuple(fields))
+            return ResultEvent(signal.at, payload=payload, gap=lost, maybe_again=again, fields=tuple(fields))
 
     async def has_read(self, trigger: PointValue | None) -> None:
         """An event is done with when it was acknowledged."""

@@ -57,6 +57,8 @@ class Inbox(Generic[T]):
         self._machine = machine
         self._waiting: deque[T] = deque()
         self._news = asyncio.Event()
+        self.is_told = False
+        """The oldest was told before. What was not done with stays for the next life of the link."""
 
     def put(self, one: T) -> None:
         """Hand it to whoever waits."""
@@ -84,6 +86,7 @@ class Inbox(Generic[T]):
     def taken(self) -> None:
         """The oldest is done with."""
         self._waiting.popleft()
+        self.is_told = False
 
 
 class Edges:
@@ -112,7 +115,7 @@ class Edges:
             return None
         gap = self._gap and not first
         self._gap = self._gap and first  # what was there first has no results before it: the next one has
-        return MachineEvent(at, key=value, first=first, gap=gap)
+        return MachineEvent(at, key=value, first=first, gap=gap, maybe_again=not self._settings.is_flag)
 
     def _signals(self, value: Scalar, before: Scalar | None) -> bool:
         if self._settings.on == "rising" and before:

@@ -278,7 +278,9 @@ class SerialDriver:
     def _answered(self, gathered: Gathered, key: Scalar | None, is_first: bool) -> None:
         # What stands in the machine is a state; what it answers to no trigger is a message.
         payload = gathered.raw if self._settings.trigger is None else None
-        self._put(FrameEvent(datetime.now(UTC), key=key, payload=payload, first=is_first, gathered=gathered))
+        settings, now = self._settings, datetime.now(UTC)
+        again = settings.answers_again or (settings.trigger is not None and settings.trigger.on == "change")
+        self._put(FrameEvent(now, key=key, payload=payload, first=is_first, maybe_again=again, gathered=gathered))
 
     def _put(self, event: FrameEvent) -> None:
         self._events.append(event)

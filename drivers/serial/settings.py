@@ -115,6 +115,15 @@ class SerialSettings(FieldSettings):
         return {name: point for name, point in self.points.items() if name != asks}
 
     @property
+    def answers_again(self) -> bool:
+        """The machine answers every question with its last result: it has no way to say that there is no new one."""
+        request = self.request
+        if request is None or request.every is None or self.trigger is not None:
+            return False
+        says_none = any(kind.role == "empty" for kind in self.kinds.values())
+        return not says_none and all(one.until is None for one in request.exchanges)
+
+    @property
     def longest_job_s(self) -> float | None:
         """See ProtocolSettings.longest_job_s: every question asked as often as may be, its silences included."""
         if self.request is None or not self.request.is_on_demand:

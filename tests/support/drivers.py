@@ -37,9 +37,10 @@ class ToldDriver:
         raw: bytes | None = None,
         at: datetime | None = None,
         gap: bool = False,
+        maybe_again: bool = False,
     ) -> None:
         """Signal a result; ``raw`` makes it a message, as pushing machines send."""
-        event = MachineEvent(at or datetime.now(UTC), payload=raw, first=first, gap=gap)
+        event = MachineEvent(at or datetime.now(UTC), payload=raw, first=first, gap=gap, maybe_again=maybe_again)
         self.said.put_nowait((event, reading(values, raw)))
 
     async def open(self) -> None:

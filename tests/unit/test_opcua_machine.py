@@ -121,7 +121,7 @@ async def test_everything_a_node_can_hold_is_read_and_a_method_acknowledges() ->
             made = {**RICH_VALUES, "state": state, "n": number}
             held = asyncio.create_task(simulator.cycle(made, number))
             event, reading = await take(driver)
-            assert (event.key, event.first, event.gap) == (number, False, False)
+            assert (event.key, event.first, event.gap, event.maybe_again) == (number, False, False, True)
             assert values(reading) == made
             assert {point.problem for point in reading.values.values()} == {None}
             assert all(point.source_timestamp is not None for point in reading.values.values())
@@ -411,6 +411,7 @@ async def test_a_state_is_a_signal_when_it_becomes_one_of_its_values(
                 assert waiting.done() is is_result, value
                 if is_result:
                     event = waiting.result()
+                    assert not event.maybe_again
                     assert (event.key, (await driver.read(event)).values["n"].value) == (value, number)
                 else:
                     waiting.cancel()
@@ -553,11 +554,11 @@ async def test_an_event_that_was_not_done_with_comes_again_after_the_link_was_lo
         await simulator.present({"n": 3, "code": "A"})
         await driver.open()
         event, reading = await take(driver)
-        assert (reading.values["n"].value, event.gap) == (2, False)
+        assert (reading.values["n"].value, event.gap, event.maybe_again) == (2, False, True)
         await driver.acknowledge(reading, 2)
         await simulator.present({"n": 4, "code": "A"})
         event, reading = await take(driver)
-        assert (reading.values["n"].value, event.gap) == (4, True)
+        assert (reading.values["n"].value, event.gap, event.maybe_again) == (4, True, False)
 
 
 async def test_an_event_that_is_only_a_signal_is_preceded_by_what_stands_there() -> None:

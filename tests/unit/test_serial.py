@@ -99,6 +99,10 @@ async def test_a_machine_is_asked_at_an_interval_and_only_while_a_result_is_want
         await machine.hears(b"?\r\n")
         await machine.says(b"2.5\r\n")
         assert await waiting == 2.5
+        asked = asyncio.create_task(driver.next_event())
+        await machine.hears(b"?\r\n")
+        await machine.says(b"2.5\r\n")
+        assert (await asked).maybe_again, "it was asked, and does not say that this is another result"
 
 
 async def test_a_late_answer_is_never_taken_for_the_next_one() -> None:

@@ -1,5 +1,6 @@
 """What a serial machine's settings refuse, with the key to change."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -100,3 +101,20 @@ def test_the_readmes_example_of_a_length_field_reads_what_it_says() -> None:
     assert frame[: 1 + len(carried)] == b"\xaa" + carried
     found = values_of([Message(message_of(frame, settings.frame))], settings)
     assert {name: point.value for name, point in found.items()} == {"tool": 5, "force": 12345}
+
+
+@pytest.mark.parametrize(
+    ("keys", "again"),
+    [
+        ({}, False),
+        ({"request": ASKED}, True),
+        ({"request": ASKED, "trigger": {"point": "v"}}, False),
+        ({"request": {"send": "?", "after": "r"}, "kinds": {"r": {"match": "R", "role": "ignore"}, "v": {}}}, False),
+        ({"request": ASKED, "kinds": {"no": {"match": "^NONE", "role": "empty"}, "one": {}}}, False),
+        ({"request": {"steps": [{"send": "M"}, {"send": "?", "until": "^R"}, {"send": "D"}], "every": "1s"}}, False),
+    ],
+)
+def test_a_machine_that_cannot_say_that_it_has_nothing_new_answers_with_its_last_result(
+    keys: dict[str, Any], again: bool
+) -> None:
+    assert SerialSettings.model_validate_json(json.dumps({**GOOD, **keys})).answers_again is again

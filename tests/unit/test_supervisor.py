@@ -169,6 +169,20 @@ async def test_values_of_the_next_unit_beside_the_last_number_are_no_result_and_
     assert len([entry for entry in logs if entry["event"] == "machine condition"]) == 1
 
 
+async def test_an_answer_to_a_machine_that_is_asked_at_an_interval_is_a_result_by_its_number_alone(
+    tmp_path: Path, outbox: Outbox
+) -> None:
+    """It shows a value that is never still, and one number for as long as it has no new result."""
+    driver = ToldDriver()
+    async with supervised(station("P03-A", tmp_path), {"tester": driver}, outbox) as supervisors:
+        for number in (7, 8):
+            for temperature in (60.0, 60.5, 61.0):
+                driver.say(result(number, temperature=temperature), raw=b"", maybe_again=True)
+        await until(lambda: driver.acknowledged == [7, 7, 7, 8, 8, 8])
+        assert supervisors["tester"].conditions.count == {"standing_result_differs": 4}
+    assert [record.cycle_key for record in await records(outbox)] == [7, 8]
+
+
 async def test_a_result_that_a_handshake_holds_is_told_from_the_last_one_of_its_number(
     tmp_path: Path, outbox: Outbox
 ) -> None:
