@@ -300,7 +300,8 @@ async def test_a_state_that_is_no_result_is_none(tmp_path: Path) -> None:
                     await asyncio.sleep(0.001)
             assert not waiting.done()
         await machine.simulator.present({"phase": 3})
-        assert (await waiting).key == 3
+        event = await waiting
+        assert (event.key, event.maybe_again) == (3, False), "a state says more than a number that changes"
 
 
 # -- acknowledging -------------------------------------------------------------------------------------------------
