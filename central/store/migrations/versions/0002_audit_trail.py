@@ -57,14 +57,13 @@ def upgrade() -> None:
         month = month_of(datetime.now(UTC))
         if month is not None:
             for first in (month, next_month(month)):
-                name = f"audit_logs_{first:%Y_%m}"
                 op.execute(
-                    f"CREATE TABLE {name} PARTITION OF audit_logs FOR VALUES"
+                    f"CREATE TABLE IF NOT EXISTS audit_logs_{first:%Y_%m} PARTITION OF audit_logs FOR VALUES"
                     f" FROM ('{first.isoformat()} 00:00:00+00') TO ('{next_month(first).isoformat()} 00:00:00+00')"
                 )
-                op.execute(_no_truncate(name))
-        op.execute(_no_truncate("audit_logs"))
-        op.execute(_no_truncate("audit_logs_default"))
+        every = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'audit_logs'::regclass"
+        for name in ("audit_logs", *connection.exec_driver_sql(every).scalars().all()):
+            op.execute(_no_truncate(name))
 
 
 def _no_truncate(table: str) -> str:
