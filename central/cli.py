@@ -11,6 +11,7 @@ from central import (
     criteria_commands,
     exception_commands,
     golden_commands,
+    partition_commands,
     quarantine_commands,
     service_commands,
     user_commands,
@@ -60,6 +61,7 @@ app.add_typer(exception_commands.app)
 app.add_typer(criteria_commands.app)
 app.add_typer(golden_commands.app)
 app.add_typer(audit_commands.app)
+app.add_typer(partition_commands.app)
 
 
 @app.callback()

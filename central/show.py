@@ -26,6 +26,7 @@ from central.store import (
     Standing,
     StreamStatus,
 )
+from central.store.archiving import Month
 from central.store.spans import count, told, union
 
 _PIPED_COLUMNS = 240
@@ -149,6 +150,16 @@ def exceptions_table(found: Sequence[ExceptionRow]) -> Table:
             Text(_in_line(one.detail, _REASON_SHOWN)),
             Text("" if one.closed_by is None else _in_line(f"{one.closed_by}: {one.closed_because}", _REASON_SHOWN)),
         )
+    return table
+
+
+def partitions_table(found: Sequence[Month]) -> Table:
+    """Months of results."""
+    table = plain_table("month", "rows", "MiB")
+    for column in ("rows", "MiB"):
+        _column(table, column).justify = "right"
+    for one in found:
+        table.add_row(f"{one.month:%Y-%m}", str(one.rows), f"{one.size / 2**20:.1f}")
     return table
 
 
