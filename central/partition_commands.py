@@ -49,8 +49,9 @@ def archive(
     """Write old months to files, read them back, and only then take them out of the database, month by month.
 
     DATABASE_URL names the owner of the tables. Units, LOTs, the route and the audit trail stay; lists, reports and the
-    records' text of these months are in the files from then on. Example: neurohub-central partitions archive --before
-    2024-01 --to /mnt/archive
+    records' text of these months are in the files from then on.
+
+    Example: neurohub-central partitions archive --before 2024-01 --to /mnt/archive
     """
     with told(), opened() as (_, store):
         months = Archive(store.database, store.seals, store.epoch)
@@ -66,7 +67,10 @@ def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="As archive wrote it.")],
     author: Who = None,
 ) -> None:
-    """Put an archived month back. Example: neurohub-central partitions restore /mnt/archive/process_data_2023_11.copy.gz"""
+    """Put an archived month back.
+
+    Example: neurohub-central partitions restore /mnt/archive/process_data_2023_11.copy.gz
+    """
     with told(), opened() as (_, store):
         found = Archive(store.database, store.seals, store.epoch).restore(file, author or login())
         typer.echo(f"{found.month[:7]}: {found.rows} rows are back")
