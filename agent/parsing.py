@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from agent.cells import list_of, table_of
 from agent.cycles import CycleKey
 from agent.dialogue.view import defect_codes
 from agent.machine_clock import cannot_be_right
@@ -20,7 +21,7 @@ from agent.settings.machine import MachineSettings, PointEquals, SettingScalar
 from contracts.base import LotNumber, SerialNumber
 from contracts.criteria import CriteriaSet, Criterion, MachineVerdict, fits
 from contracts.identity import lot_of_serial, lot_parts
-from contracts.measurement import Measurement, Quality, Row, Value
+from contracts.measurement import Measurement, Quality, Value
 from contracts.processes import BY_CODE
 from contracts.quantity import parse_quantity
 from contracts.record import ReworkRequest
@@ -194,7 +195,8 @@ def _measurements(
         if point not in machine.optional or (point in values and values[point].value not in (None, ""))
     ]
     found += [
-        _table(prefix + table, columns, values, stamps(columns.values())) for table, columns in machine.tables.items()
+        table_of(prefix + table, columns, machine, values, rules.get(prefix + table), stamps(columns.values()))
+        for table, columns in machine.tables.items()
     ]
     return found
 
@@ -234,6 +236,9 @@ def _measurement(
             value, problem = None, f"{original!r} is not in {unit}"
         else:
             value, unit = quantity[0], quantity[1] or unit
+    if problem is None and isinstance(value, list):
+        read = list_of(value, unit, criterion)
+        value, original = read, original if read == value else ", ".join(map(str, value))
     if problem is None and value is None:
         problem = f"not a usable value: {original}" if original else "no value"
     return Measurement(
@@ -260,28 +265,6 @@ def _wants_number(unit: str | None, criterion: Criterion | None) -> bool:
     return criterion.span is not None or any(
         isinstance(limit, int | float) and not isinstance(limit, bool) for limit in limits
     )
-
-
-def _table(
-    name: str, columns: Mapping[str, str], values: Mapping[str, PointValue], stamps: Mapping[str, Any]
-) -> Measurement:
-    """Array points side by side: one row per place. Arrays of different length are no table."""
-    arrays: dict[str, list[RawValue]] = {}
-    quality = Quality.GOOD
-    for column, point in columns.items():
-        found = values.get(point)
-        if found is None or found.problem is not None or not isinstance(found.value, list):
-            why = found.problem if found is not None and found.problem else "no list"
-            return Measurement(name=name, problem=f"column {column}: {why}", **stamps)
-        if found.quality is not Quality.GOOD:
-            quality = found.quality
-        arrays[column] = list(found.value)
-    lengths = {len(array) for array in arrays.values()}
-    if len(lengths) > 1:
-        told = ", ".join(f"{column} {len(array)}" for column, array in arrays.items())
-        return Measurement(name=name, problem=f"columns of different length: {told}", **stamps)
-    rows = [cast(Row, dict(zip(arrays, row, strict=True))) for row in zip(*arrays.values(), strict=True)]
-    return Measurement(name=name, value=rows, quality=quality, **stamps)
 
 
 def _text(values: Mapping[str, PointValue], point: str | None) -> str | None:

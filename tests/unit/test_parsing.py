@@ -194,6 +194,47 @@ def test_a_table_of_test_points(change: dict[str, RawValue], outcome: Outcome) -
     assert record.outcome is outcome
 
 
+TEXTS: dict[str, RawValue] = {
+    **FORCE,
+    "displacements": ["100 mm", "0.2m", "240"],
+    "measured_forces": ["12.0kgf", "18.0", "24 kgf"],
+    "target_forces": ["12", "18.5 kgf", "24.0"],
+    "tolerances": ["2kgf", "2000 gf", 2.0],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome"),
+    [
+        ({}, Outcome.PASS),
+        ({"measured_forces": ["12.0", "20.5kgf", "24"]}, Outcome.PASS),
+        ({"measured_forces": ["12.0", "20500 gf", "24"]}, Outcome.PASS),
+        ({"measured_forces": ["12.0", "20510 gf", "24"]}, Outcome.FAIL),
+        ({"measured_forces": ["12.0", "18 mm", "24"]}, Outcome.ERROR),  # no force
+        ({"measured_forces": ["12.0", "18,0", "24"]}, Outcome.ERROR),
+        ({"measured_forces": ["12.0", "", "24"]}, Outcome.ERROR),
+        ({"measured_forces": ["12.0", "nan", "24"]}, Outcome.ERROR),
+        ({"target_forces": ["12", "1e400 kgf", "24.0"]}, Outcome.ERROR),
+    ],
+    ids=str,
+)
+def test_cells_of_a_table_may_be_text_with_a_unit(change: dict[str, RawValue], outcome: Outcome) -> None:
+    _, record = understood("P06-A", "tester", TEXTS | change)
+    assert record.outcome is outcome
+    if not change:
+        (table,) = record.measurements
+        assert isinstance(table.value, list)
+        row = {"temperature": 52.0, "displacement": 200, "measured_force": 18.0, "target_force": 18.5, "tolerance": 2}
+        assert table.value[1] == row
+        assert table.original is not None
+        assert "displacement: 100 mm, 0.2m, 240; measured_force: 12.0kgf, 18.0, 24 kgf" in table.original
+
+
+def test_a_table_of_numbers_keeps_no_second_copy() -> None:
+    _, record = understood("P06-A", "tester", FORCE)
+    assert record.measurements[0].original is None
+
+
 HAND: dict[str, RawValue] = {
     "number": 3,
     "serial_number": SERIAL,
