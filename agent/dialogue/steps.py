@@ -48,6 +48,9 @@ _MOST_DEFECTS = 50
 _REWORK_BEGUN = timedelta(minutes=1)
 """A rework whose card was scanned and no unit after it is forgotten: the next unit is another operator's work."""
 
+_USUAL_NUMBERS = ("WF-KR-241118D-001-0001", "SN-241118-001")
+"""Units' numbers as they are in the field: a pattern that fits them, ``.*``, tells no part from a unit."""
+
 Turn = tuple[State, bool]
 """Where the dialogue stands now, and whether the operator is to be told."""
 
@@ -197,7 +200,7 @@ class Dialogue:
     def _means_something_else(self, code: str) -> bool:
         """Whether it is the answer to some step: a part's LOT is no unit."""
         for step in self.settings.steps.values():
-            if step.pattern is not None and compiled(step.pattern).fullmatch(code):
+            if step.pattern is not None and _tells(step.pattern) and compiled(step.pattern).fullmatch(code):
                 return True
             if code in (step.cards or {}):
                 return True
@@ -387,3 +390,8 @@ class Dialogue:
 
     def _refused(self, state: State, message: str, **about: str) -> Turn:
         return saying(state, Event.REFUSED, message, **about), True
+
+
+def _tells(pattern: str) -> bool:
+    """Whether what has this form is surely no unit's number."""
+    return not any(compiled(pattern).fullmatch(number) for number in _USUAL_NUMBERS)
