@@ -85,7 +85,7 @@ async def _process_ids(client: httpx2.AsyncClient) -> list[int]:
 
 async def _open_units(client: httpx2.AsyncClient, requests: int) -> list[list[dict[str, Any]]]:
     """Units that nobody has worked on, as many for each client as it will enter results of."""
-    each = math.ceil(requests / _PROCESSES)
+    each = math.ceil((requests + 1) / _PROCESSES)  # one is not counted
     units: list[list[dict[str, Any]]] = []
     for _ in range(CLIENTS):
         body = {"product_model_id": 1, "production_date": str(datetime.now(UTC).date()), "shift": "N"}
