@@ -32,7 +32,8 @@ def show_status(found: Mapping[str, Any]) -> None:
     out.print(machines)
     outbox, disk = found["outbox"], found["disk"]
     broker = found["broker"]["address"] or word("not connected")
-    waiting = f"{outbox['waiting']} ({outbox['parked']} parked), seq {outbox['last_seq']}"
+    apart = f"{outbox['parked']} parked, {outbox['disputed']} disputed"
+    waiting = f"{outbox['waiting']} ({apart}), seq {outbox['last_seq']}"
     out.print(f"{word('waiting for central')}: {waiting}")
     out.print(f"{word('broker')}: {escape(str(broker))}; {word('central')}: {_yes(found['central']['heard'])}")
     out.print(f"{word('disk free')}: {disk['free_bytes'] / 1e9:.1f} of {disk['total_bytes'] / 1e9:.1f} GB")

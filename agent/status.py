@@ -50,6 +50,7 @@ class StationStatus:
             "outbox": {
                 "waiting": held.unsettled,
                 "parked": held.parked,
+                "disputed": held.disputed,
                 "last_seq": held.last_seq,
                 "stream_id": held.stream_id,
                 "troubles": list(self._outbox.troubles()),

@@ -35,7 +35,7 @@ STATUS: dict[str, Any] = {
             "last_outcome": "FAIL",
         }
     },
-    "outbox": {"waiting": 12, "parked": 0, "last_seq": 40, "troubles": ["the disk is full"]},
+    "outbox": {"waiting": 12, "parked": 0, "disputed": 2, "last_seq": 40, "troubles": ["the disk is full"]},
     "broker": {"connected": False, "address": None},
     "central": {"heard": False},
     "last_error": "broker refused",
@@ -46,7 +46,14 @@ STATUS: dict[str, Any] = {
 def test_status_shows_what_a_technician_asks_for(capsys: pytest.CaptureFixture[str]) -> None:
     show_status(STATUS)
     said = capsys.readouterr().out
-    for wanted in ("tester (modbus)", "not connected", "no paper", "12 (0 parked)", "2.0 of 8.0 GB", "broker refused"):
+    for wanted in (
+        "tester (modbus)",
+        "not connected",
+        "no paper",
+        "12 (0 parked, 2 disputed)",
+        "2.0 of 8.0 GB",
+        "broker refused",
+    ):
         assert wanted in said
     assert "the disk is full" in said
     said = " ".join(said.split())
