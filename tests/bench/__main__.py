@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tests.bench import api, cpu, drain, fleet, footprint, ingest, interlock, judge, latency, outbox, wide
+from tests.bench import api, audit, cpu, drain, fleet, footprint, ingest, interlock, judge, latency, outbox, wide
 
 
 class Which(StrEnum):
@@ -24,6 +24,7 @@ class Which(StrEnum):
     INTERLOCK = "interlock"
     API = "api"
     INGEST = "ingest"
+    AUDIT = "audit"
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -59,6 +60,8 @@ def main(
                 asyncio.run(drain.run(waiting=1500 if quick else 100_000))
             case Which.INGEST:
                 asyncio.run(ingest.run(seconds=0.2 if quick else ingest_seconds))
+            case Which.AUDIT:
+                audit.run(rows=1000 if quick else 1_000_000)
             case Which.INTERLOCK:
                 asyncio.run(interlock.run(requests=1 if quick else 200, warm_up=1 if quick else 5))
             case Which.API:

@@ -20,6 +20,7 @@ from tests.support.processes import Process
         ("drain", "batches before one, most"),
         ("interlock", "decided by central"),
         ("api", "p95 / floor"),
+        ("audit", "audit trail of"),
         ("ingest", "processor time of a record"),
     ],
 )
