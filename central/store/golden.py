@@ -12,8 +12,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from central.store.arrivals import Alarm, AlarmKind, Claim
+from central.store.exceptions import holds
 from central.store.rows import PERMIT, Fields, sample_check
-from central.store.tables import facts, serials
+from central.store.tables import facts
 from contracts.record import Part
 from contracts.route_golden import REACH
 from contracts.route_model import ExceptionCode, FactKey, SampleCheck, hold_name
@@ -78,9 +79,9 @@ def failed_alarms(rows: Iterable[Fields]) -> list[Alarm]:
 def golden_rows(connection: sa.Connection, station: str | None) -> list[GoldenRow]:
     """By station, machine and sample, the newest check first."""
     held: defaultdict[str, list[str]] = defaultdict(list)
-    for number, holds in _holds(connection):
-        for name in holds:
-            held[name].append(number)
+    for row in connection.execute(holds(connection)).mappings():
+        if row["serial_number"] is not None:
+            held[row["one"]["hold_id"]].append(row["serial_number"])
     wanted = sa.select(*_OF_CHECK).where(facts.c.sample.is_not(None))
     if station is not None:
         wanted = wanted.where(facts.c.station == station)
@@ -99,14 +100,8 @@ def golden_rows(connection: sa.Connection, station: str | None) -> list[GoldenRo
 
 def held_by(connection: sa.Connection, hold_id: str) -> list[str]:
     """The units that this hold holds now."""
-    return [number for number, holds in _holds(connection) if hold_id in holds]
-
-
-def _holds(connection: sa.Connection) -> Iterator[tuple[str, list[str]]]:
-    """Every unit on hold, in order, with the names of its holds."""
-    on_hold = sa.select(serials.c.serial_number, serials.c.holds).where(serials.c.on_hold)
-    for number, holds in connection.execute(on_hold.order_by(serials.c.serial_number)):
-        yield number, [hold["hold_id"] for hold in holds]
+    rows = connection.execute(holds(connection, hold_id)).mappings()
+    return [row["serial_number"] for row in rows if row["serial_number"] is not None]
 
 
 def _series(row: Fields) -> _Series:

@@ -223,14 +223,11 @@ class Store:
 
     def release(self, hold_id: str, author: str, reason: str) -> list[str]:
         """Release this hold on every unit that it holds, a decision for each; answers which those were."""
-        with self.database.reading() as connection:
-            units = golden.held_by(connection, hold_id)
-        for number in units:
-            self.add_decision(
-                HoldReleased(
-                    author=author, decided_at=datetime.now(UTC), reason=reason, hold_id=hold_id, serial_number=number
-                )
-            )
+        with self.writing(Author(name=author)) as connection:
+            decisions, units = self.decisions(connection), golden.held_by(connection, hold_id)
+            for number in units:
+                who = {"author": author, "decided_at": decisions.now, "reason": reason}
+                decisions.keep(HoldReleased(hold_id=hold_id, serial_number=number, **who))
         return units
 
     # -- streams -----------------------------------------------------------------------------------------------------
