@@ -115,7 +115,7 @@ async def send(broker: RunningBroker, sent: Sequence[Sent], rate: float | None =
             while not hearing.done():
                 moved = False
                 for one in stations.values():
-                    if not one.waiting or len(one.under_way) >= UNDER_WAY:
+                    if not one.waiting or (rate is None and len(one.under_way) >= UNDER_WAY):
                         continue
                     if rate is not None and published * per_message / rate > time.monotonic() - begun:
                         break
