@@ -6,6 +6,7 @@ a key twice: a parser would believe one of the two values, and nobody has said w
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -36,6 +37,8 @@ _instance: TypeAdapter[str] = TypeAdapter(InstanceId)
 
 ANY = SerialForm()
 """Any number but a word for "nothing read"."""
+DEEPEST = 200
+"""Levels of lists and objects in a message: what goes deeper is no schema's, and would end whoever walks through it."""
 
 
 def validate(message: Message, topics: StationTopics, form: SerialForm = ANY) -> Arrival:
@@ -178,7 +181,17 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _read(payload: bytes) -> Any:
     """The JSON in which ``_given_twice`` finds what stands twice. Raises ValueError, RecursionError."""
-    return json.loads(payload, object_pairs_hook=_object)
+    content = json.loads(payload, object_pairs_hook=_object)
+    level = [content]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in _inside(outer)]
+    if level:
+        raise ValueError(f"more than {DEEPEST} levels deep")
+    return content
+
+
+def _inside(content: Any) -> Iterable[Any]:
+    return content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
 
 
 def _doubt(payload: bytes) -> str | None:
@@ -193,8 +206,7 @@ def _given_twice(content: Any) -> str | None:
     """Which key stands twice in an object, somewhere inside; None where none does."""
     if isinstance(content, _Doubtful):
         return f"the key {content.twice!r} is given twice"[:200]
-    inside = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
-    return next((found for found in map(_given_twice, inside) if found is not None), None)
+    return next((found for found in map(_given_twice, _inside(content)) if found is not None), None)
 
 
 def _impossible(record: StationRecord, topics: StationTopics, form: SerialForm) -> str | None:

@@ -80,6 +80,25 @@ def test_what_is_wrong_as_a_whole_is_kept_whole_and_settles(name: str) -> None:
     assert not arrival.records
 
 
+@pytest.mark.parametrize("depth", [150, 199, 200, 300, 600, 900, 2000])
+@pytest.mark.parametrize(
+    "place", ["extra", "records", "record"], ids=["in the envelope", "for its records", "in a record"]
+)
+def test_no_depth_of_a_message_ends_whoever_reads_it(depth: int, place: str) -> None:
+    """One message of a kilobyte that ends the ingestor comes again after each start: no station is heard any more."""
+    deep = "[" * depth + "]" * depth
+    content = envelope()
+    if place == "record":
+        content["records"][0]["record"]["extra"] = "HERE"
+    else:
+        content[place] = "HERE"
+    payload = json.dumps(content).replace('"HERE"', deep).encode()
+    arrival = validate(message(payload), TOPICS)
+    assert arrival.rejected
+    assert (1, 1) in arrival.seqs or (1, 2) in arrival.seqs or place == "records"
+    assert isinstance(validate_birth(message(payload), TOPICS), Arrival)
+
+
 def test_of_what_cannot_be_read_exactly_the_numbers_settle_that_are_in_it() -> None:
     """Those in between may be on their way in another message."""
     arrival = validate(message(b"?", seqs="2,5-7", instance="c" * 32), TOPICS)
