@@ -6,7 +6,7 @@ asyncua's reconnecting is off: a link that failed is closed and opened again by 
 import asyncio
 import logging
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from drivers.opcua.refusals import SETUP_CODES, advice
 from drivers.opcua.security import SecureClient, presented, secure
 
 CLOSE_TIMEOUT_S = 2.0
+_GRACE_S = 1.0
 LEAST_SESSION_S = 30.0
 """A server keeps the session of a station that vanished so long; it has few."""
 _FAILURES = (OSError, TimeoutError, ua.UaError, AssertionError, NotEnoughData, struct.error, ValueError)
@@ -65,7 +66,7 @@ class OpcUaLink:
         client.connection_lost_callback = self._lost
         async with self._reaching():
             await secure(client, self._machine, connect)
-            await client.connect()
+            await _within(connect.timeout * 3, client.connect())
         await self._ask_for_limits()
 
     async def shown_certificate(self, security: Security) -> x509.Certificate:
@@ -86,8 +87,8 @@ class OpcUaLink:
         if client is None:
             return
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await client.disconnect()  # over a lost link too: only this ends the client's own tasks
+            # Over a lost link too: only this ends the client's own tasks.
+            await _within(CLOSE_TIMEOUT_S, client.disconnect())
         except _FAILURES:
             client.disconnect_socket()
 
@@ -268,6 +269,24 @@ def path_step(reference: int, name: ua.QualifiedName) -> ua.RelativePathElement:
 def _is_too_much(error: LinkError) -> bool:
     cause = error.__cause__
     return isinstance(cause, ua.UaStatusCodeError) and cause.code in _TOO_MUCH
+
+
+async def _within(limit_s: float, work: Coroutine[Any, Any, None]) -> None:
+    """Raises TimeoutError after the limit, also over work that goes on when it is cancelled.
+
+    asyncua waits for tasks of its own and takes a cancellation that arrives meanwhile for theirs: ``asyncio.timeout``
+    around it can wait forever.
+    """
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    try:
+        await asyncio.wait({task}, timeout=limit_s)
+        if not task.done():
+            raise TimeoutError
+        task.result()
+    finally:
+        if task.cancel():
+            await asyncio.wait({task}, timeout=_GRACE_S)
 
 
 def _read_parameters(nodes: Sequence[Attribute]) -> ua.ReadParameters:
