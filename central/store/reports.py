@@ -149,10 +149,12 @@ def _named(row: sa.RowMapping, central_stream: str) -> Row:
 def _renamed(value: Any, central_stream: str) -> Any:
     """Central's own stream has another name in every database; exceptions and holds name it too."""
     if isinstance(value, list):
-        return [_renamed(item, central_stream) for item in value]
+        # Holds stand in the order of their names, and such a name may hold the stream's.
+        items = [_renamed(item, central_stream) for item in value]
+        return sorted(items, key=_order) if items and isinstance(items[0], dict) else items
     if isinstance(value, dict):
         return {key: _renamed(item, central_stream) for key, item in value.items()}
-    return "central" if value == central_stream else value
+    return value.replace(central_stream, "central") if isinstance(value, str) else value
 
 
 def _order(row: Row) -> str:

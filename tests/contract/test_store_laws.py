@@ -190,8 +190,9 @@ def _entered(process: int, serial: str, outcome: str, minute: int) -> ProcessRec
     """A result that a person entered."""
     return record(
         station="central", machine="person", process=PROCESSES[process - 1].code, serial_number=serial,
-        outcome=outcome, completed_at=minutes(minute), operator="Park", permit=minute + 1, clock_offset_seconds=0.0,
-        completed_within_seconds=0.0, entered=Entry(by="kim", at=minutes(minute), notes="by hand"),
+        outcome=outcome, completed_at=minutes(minute + 0.1), operator="Park", permit=minute + 1,
+        clock_offset_seconds=0.0, completed_within_seconds=0.0,
+        entered=Entry(by="kim", at=minutes(minute), notes="by hand"),
     )  # fmt: skip
 
 
