@@ -11,6 +11,7 @@ from central.store.tables import facts, quarantine
 from contracts.envelope import DIGEST_DIGITS, UNKNOWN_CONTENT, Contents, Numbered
 from contracts.permit import StationRecord
 from contracts.record import digest, digest_of
+from contracts.topics import parse
 
 PAGE = 2000
 """Numbers told of in one answer: it has to fit a message."""
@@ -28,16 +29,23 @@ def contents(connection: sa.Connection, ledger: Ledger, first: int) -> Contents:
     )
     for seq, known in connection.execute(kept):
         held[seq].add(known[:DIGEST_DIGITS])
-    apart = sa.select(quarantine.c.first_seq, quarantine.c.reason, quarantine.c.payload).where(
+    apart = sa.select(quarantine.c.first_seq, quarantine.c.topic, quarantine.c.reason, quarantine.c.payload).where(
         quarantine.c.stream_id == stream_id,
         quarantine.c.first_seq.between(first, last),
         quarantine.c.first_seq == quarantine.c.last_seq,
     )
-    for seq, reason, payload in connection.execute(apart):
+    for seq, topic, reason, payload in connection.execute(apart):
+        if reason != OTHER_CONTENT and _station(topic) != ledger.claim.station:
+            continue  # refused to another, on a copy of this outbox perhaps: by this station it is a result
         # What was in dispute stands there in the bytes its digest is of, whatever version wrote them.
         sent = digest_of(payload) if reason == OTHER_CONTENT else _digest(payload)
         held[seq].add(UNKNOWN_CONTENT if sent is None else sent[:DIGEST_DIGITS])
     return Contents(first=first, digests=tuple(_told(ledger, seq, held[seq]) for seq in range(first, last + 1)))
+
+
+def _station(topic: str) -> str | None:
+    found = parse(topic)
+    return None if found is None else found[0].station
 
 
 def _digest(payload: bytes) -> str | None:

@@ -242,15 +242,16 @@ class Store:
     def register_birth(self, birth: Birth, *, present: bool = True) -> BirthAnswer | None:
         """Keep what a station says of a stream, known from now on; answers what has arrived of it.
 
-        ``present`` is False for a stream the station wrote before and still holds records of. Of another station's
-        stream nothing is asked then: None.
+        ``present`` is False for a stream the station wrote before and still holds records of. It does not become its
+        owner by that, and of another station's stream nothing is asked: None.
         """
         now = datetime.now(UTC)
         claim, place = Claim(birth.stream_id, birth.station), Place(birth.site, birth.line)
         with self.database.writing() as connection:
             if not present and not may_own(connection, claim):
                 return None
-            ledger = claim_streams(connection, {claim: place}, now)[claim]
+            # A copied outbox holds another's stream, too: holding one makes nobody its owner, writing in it does.
+            ledger = claim_streams(connection, {claim: place}, now, () if present else (claim,))[claim]
             alarms: Sequence[Alarm] = ()
             if present:
                 alarms = keep_birth(connection, ledger, birth, now)

@@ -1,6 +1,7 @@
 """The streams' ledgers on both databases: what is missing and since when, who writes in a stream, who may ingest."""
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from central.store.ledger import find
 from contracts.envelope import Birth, Commit, HeldStream
 from contracts.errors import SetupError
 from contracts.record import canonical
+from contracts.topics import StationTopics
 from tests.support.stores import MORNING, STREAM, NewDatabase, delivery, minutes, only_commit, record, reject, rows
 
 OTHER_STREAM = "0" * 31 + "2"
@@ -201,6 +203,33 @@ def test_an_earlier_stream_is_asked_of_the_station_that_wrote_it(store: Store) -
     elsewhere = of_mine.model_copy(update={"station": "P03-B"})
     assert store.register_birth(elsewhere, present=False) is None
     assert len(rows(store, "streams")) == 1
+
+
+def test_a_copy_that_is_heard_first_takes_no_stream_from_the_station_that_writes_it(store: Store) -> None:
+    """Of an emptied database the first to be heard may be a PC that was cloned, and holds the other's results, too.
+
+    What it brings of them is refused in its name; that is no word to the station whose results they are.
+    """
+    held = HeldStream(stream_id=STREAM, last_seq=4, oldest_available=1)
+    of_the_copy = birth(SECOND, station="P03-B", stream_id=OTHER_STREAM, earlier=(held,)).of_each_stream()[1]
+    answer = store.register_birth(of_the_copy, present=False)
+    assert answer is not None
+    copied = [b'{"seq": %d, "record": %s}' % (seq, canonical(sent(seq).records[0][1])) for seq in (1, 2, 3, 4)]
+    topic = StationTopics("gimcheon", "KR01", "P03-B").records
+    refused = [replace(reject(one, first=seq), topic=topic) for seq, one in enumerate(copied, 1)]
+    store.ingest([delivery([], rejected=refused, station="P03-B")])
+
+    assert born(store, birth(FIRST, last_seq=4, oldest_available=1)).commit.mint == ()
+    assert store.alarms() == []
+    of_mine = birth(FIRST, stream_id=OTHER_STREAM, earlier=(held,)).of_each_stream()[1]
+    assert store.register_birth(of_mine, present=False) is not None
+    assert store.register_birth(of_the_copy, present=False) is None
+
+    # Numbers 1 and 4 have come; whoever asks from 1 on settles by what is told of those in between.
+    store.ingest([sent(1), sent(4)])
+    told = born(store, birth(FIRST, at=1, last_seq=4, oldest_available=1, compare_from=1)).commit
+    assert told.contents is not None
+    assert [bool(one) for one in told.contents.digests] == [True, False, False, True]
 
 
 def test_what_a_message_says_of_its_station_is_kept(store: Store) -> None:
