@@ -34,6 +34,10 @@ _KOREAN: Mapping[str, str] = {
     "broker": "브로커",
     "central": "중앙 서버",
     "disk free": "디스크 여유",
+    "stream": "스트림",
+    "seq": "번호",
+    "kept at": "보관 시각",
+    "why parked": "보류 사유",
 }
 """What operators read, in Korean. Names of the file, of errors and of the log stay as they are written."""
 _STYLES = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red", "ERROR": "bold magenta", "REWORK": "yellow"}
