@@ -34,8 +34,9 @@ class StationCriteria:
         self._file = settings.state_dir / FILE
         self._own = settings.criteria_set()
         self._known: Publication | None = None
-        self._revisions: tuple[Revision, ...] = ()
-        self._chosen: dict[tuple[str, str | None, str], CriteriaSet] = {}
+        self._before: Revision | None = None
+        self._recalled_at: datetime | None = None
+        self._chosen: dict[tuple[bool, str, str | None, str], CriteriaSet] = {}
         self._told: set[str] = set()
         self.refused = 0
 
@@ -43,6 +44,7 @@ class StationCriteria:
         """Take over what an earlier process was told. A file that is damaged is told of, and not believed."""
         try:
             kept = self._file.read_bytes()
+            kept_at = datetime.fromtimestamp(self._file.stat().st_mtime, UTC)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -50,7 +52,7 @@ class StationCriteria:
             return
         found = self._understood(kept, str(self._file))
         if found is not None:
-            self._known, self._revisions = found, found.revisions
+            self._known, self._recalled_at = found, kept_at
             log.info("criteria recalled", revisions=_numbers(found))
 
     def renew(self, settings: StationSettings) -> None:
@@ -71,9 +73,9 @@ class StationCriteria:
         if self._known is not None and found.epoch != self._known.epoch:
             log.warning("criteria of another database of central's", revisions=_numbers(found))
         # What was in force stays known: a result that was made before may be judged after.
-        before = in_force(self._revisions, self._central_time(datetime.now(UTC)))
-        kept = () if before is None or before in found.revisions else (before,)
-        self._known, self._revisions = found, (*kept, *found.revisions)
+        before = self._in_force(datetime.now(UTC))
+        self._before = None if before is None or before in found.revisions else before
+        self._known = found
         self._chosen.clear()
         log.info("criteria heard", revisions=_numbers(found))
         self._tell_unmeasured(found)
@@ -84,9 +86,9 @@ class StationCriteria:
 
     def for_unit(self, machine: MachineSettings, product_model: str | None, completed_at: datetime) -> CriteriaSet:
         """What a unit is judged by on a machine; ``completed_at`` by this station's clock."""
-        revision = in_force(self._revisions, self._central_time(completed_at))
+        revision = self._in_force(completed_at)
         name = self._own.revision if revision is None else revision.name
-        key = (name, None if revision is None else product_model, machine.name)
+        key = (revision is self._before, name, None if revision is None else product_model, machine.name)
         found = self._chosen.get(key)
         if found is None:
             whole = self._own
@@ -98,9 +100,17 @@ class StationCriteria:
             self._chosen[key] = found
         return found
 
-    def _central_time(self, moment: datetime) -> datetime:
-        """By central's clock, as far as the difference is known."""
-        return moment - timedelta(seconds=self._clock.offset_s() or 0.0)
+    def _in_force(self, moment: datetime) -> Revision | None:
+        """The revision in force at a moment by the station's clock: by central's last word, else the one before it.
+
+        Without a measured clock a moment before that word was kept is a wrong clock's (a computer whose battery is
+        empty begins years ago): then it is what was in force as the word was kept.
+        """
+        offset_s = self._clock.offset_s()
+        at = moment - timedelta(seconds=offset_s or 0.0)
+        if offset_s is None and self._recalled_at is not None:
+            at = max(at, self._recalled_at)
+        return (None if self._known is None else in_force(self._known.revisions, at)) or self._before
 
     def _understood(self, payload: bytes, where: str) -> Publication | None:
         try:
@@ -121,7 +131,7 @@ class StationCriteria:
             return None
         if found.issued < known.issued:
             return f"criteria up to revision {found.issued} are older than those known, up to {known.issued}"
-        held = {one.number: one for one in self._revisions}
+        held = {one.number: one for one in known.revisions}
         changed = [one.number for one in found.revisions if held.get(one.number, one) != one]
         return f"criteria revision {changed[0]} is told otherwise than before" if changed else None
 

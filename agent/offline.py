@@ -3,6 +3,7 @@ since, and the rule of its YAML."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from contracts.criteria import Outcome
 from contracts.digest import RouteDigest, UnitDigest
@@ -13,10 +14,11 @@ from contracts.processes import BY_CODE
 from contracts.record import Part, ProcessRecord
 from contracts.refusals import LIFTED_BY_WORK, Refusal, RefusalCode
 from contracts.route_model import RouteLimits, UnitStatus
-from contracts.route_start import may_start, may_start_in
+from contracts.route_start import may_start, may_start_by_its_own, may_start_in
 from drivers.interlock import Allow
 
 LIMITS = RouteLimits()
+_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 
 Rule = str | Allow
 """``block``, ``allow_and_flag``, or so many."""
@@ -95,6 +97,9 @@ def known(
     state = unit.state(serial, digest.at) if unit is not None and digest is not None else None
     # A LOT that stops all its units is told first: of a closed one the digest names no unit any more.
     refusal = (may_start_in(lot) if lot is not None else None) or may_start(state, lot, number, LIMITS)
+    if digest is None and unit is not None:  # nobody has told of the LOT: what was done here counts all the same
+        of_own = may_start_by_its_own(unit.state(serial, _ONCE), number, LIMITS)
+        refusal = refusal if of_own is None or of_own.code in LIFTED_BY_WORK else of_own
     model = unit.model if unit is not None else None
     if model is None and digest is not None:
         model = digest.product_model

@@ -30,6 +30,20 @@ PERMIT_NOTE = "permit:"
 RESERVE = 0.35
 """Of a machine's limit, what is held back for the disk and for writing the answer."""
 
+AGAIN_S = 60.0
+"""A request that stands there when listening begins was answered before if that is no longer ago: no machine waits so
+long."""
+SPENT = frozenset(
+    {
+        RefusalCode.PROCESS_ALREADY_PASSED,
+        RefusalCode.DUPLICATE_PASS_COMPLETE,
+        RefusalCode.RETEST_LIMIT_REACHED,
+        RefusalCode.REWORK_LIMIT_REACHED,
+        RefusalCode.REWORK_NOT_ALLOWED,
+    }
+)
+"""Refusals of a number that some unit bears already: it is taken out of the block, or no other would ever be given."""
+
 _serial: TypeAdapter[str] = TypeAdapter(SerialNumber)
 _lot: TypeAdapter[str] = TypeAdapter(LotNumber)
 
@@ -37,13 +51,20 @@ _lot: TypeAdapter[str] = TypeAdapter(LotNumber)
 @dataclass(frozen=True)
 class Last:
     """The machine's last answer, as it stands on disk. A permit that no result has used yet (``serial_number``) is
-    given again when the same request about the same thing is seen again."""
+    given again when the same request about the same thing stands there as listening begins. One that comes while the
+    station listens is another one, whatever its number: a machine that was restarted counts from the beginning."""
 
     request: Scalar | None = None
     about: str | None = None
     values: Mapping[str, Scalar] | None = None
     serial_number: str | None = None
     permit: int | None = None
+    at: float | None = None
+
+    def is_of(self, event: MachineRequest, request: Scalar | None, about: str | None) -> bool:
+        """Whether this answered the request that is seen now."""
+        is_recent = self.at is not None and abs(event.signalled_at.timestamp() - self.at) <= AGAIN_S
+        return event.first and is_recent and (request, about) == (self.request, self.about)
 
     def as_note(self) -> str:
         """As the outbox keeps it."""
@@ -109,7 +130,7 @@ class Permits:
         request = None if isinstance(point.value, list) else point.value
         last = await self._read_last()
         unit = self._unit(reading)
-        is_again = self._asking.request.on == "change" and (request, unit.about) == (last.request, last.about)
+        is_again = self._asking.request.on == "change" and last.is_of(event, request, unit.about)
         if is_again and last.serial_number is not None and last.values is not None:
             await self._write(last.values)
             return
@@ -156,11 +177,13 @@ class Permits:
         record = self._record(event, request, unit, decision)
         self._compare_revisions(event, record, decision)
         values = self._values(request, record)
-        last = Last(request, unit.about, values, record.serial_number if record.granted else None, record.permit)
+        granted_to = record.serial_number if record.granted else None
+        last = Last(request, unit.about, values, granted_to, record.permit, record.answered_at.timestamp())
         notes = {**decision.notes, self._note: last.as_note()}
         lot = unit.lot_number
-        if self._asking.numbers is not None and record.granted and record.serial_number and lot:
-            notes |= self._interlock.numbers.used_note(lot, record.serial_number)
+        number = record.serial_number if record.granted or record.refusal in SPENT else None
+        if self._asking.numbers is not None and number and lot:
+            notes |= self._interlock.numbers.used_note(lot, number)
         try:
             seq = await self._outbox.append(record, notes=notes)
         except StoreError as error:
@@ -168,8 +191,8 @@ class Permits:
             self._give_back(record)
             return
         self._last = last
-        if self._asking.numbers is not None and record.granted and record.serial_number and lot:
-            self._interlock.numbers.used(lot, record.serial_number)
+        if self._asking.numbers is not None and number and lot:
+            self._interlock.numbers.used(lot, number)
         self._log.info(
             "request answered",
             seq=seq,

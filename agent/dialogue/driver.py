@@ -65,6 +65,7 @@ class DialogueDriver:
         self._changed = asyncio.Event()
         self._heard: asyncio.Task[MachineEvent] | None = None
         self._presented: tuple[Phase, int] | None = None
+        self._stood: int | None = None
         self._outcome: str | None = None
 
     # -- Driver ------------------------------------------------------------------------------------------------------
@@ -83,6 +84,7 @@ class DialogueDriver:
                 self._known = known
                 if self._known.phase is not Phase.IDLE:
                     self._log.info("dialogue goes on", serial_number=self._known.serial_number, step=self._known.step)
+            self._stood = self._known.request if self._known.phase is Phase.ASKED else None
             await self._tell()
 
     async def next_event(self) -> MachineEvent:
@@ -175,7 +177,7 @@ class DialogueDriver:
             return None
         self._presented = phase
         if state.phase is Phase.ASKED:
-            return MachineRequest(datetime.now(UTC), key=state.request)
+            return MachineRequest(datetime.now(UTC), key=state.request, first=state.request == self._stood)
         assert state.finished_at is not None
         values = state.values()
         payload = json.dumps(values, ensure_ascii=False).encode()

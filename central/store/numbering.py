@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from itertools import islice
 
 import sqlalchemy as sa
 
 from central.store.permitting import lot_row, lot_state
-from central.store.tables import lots, number_blocks
+from central.store.tables import lots, number_blocks, serials
 from contracts.interlock import NumbersAnswer, NumbersRequest
 from contracts.refusals import Refusal, RefusalCode
 from contracts.route_model import LotState
@@ -34,7 +35,7 @@ def reserve(connection: sa.Connection, question: NumbersRequest, form: SerialFor
     row = lot_row(connection, question.lot_number)
     lot = lot_state(row) if row is not None and row["created"] else None
     refusal = _refusal(question.lot_number, lot)
-    if refusal is not None or lot is None or lot.target_quantity is None:
+    if refusal is not None or row is None or lot is None or lot.target_quantity is None:
         assert refusal is not None
         return _none(question, refusal, now)
     highest = sa.select(sa.func.coalesce(sa.func.max(number_blocks.c.last), 0))
@@ -42,10 +43,17 @@ def reserve(connection: sa.Connection, question: NumbersRequest, form: SerialFor
     count = min(question.count, lot.target_quantity - lot.actual_quantity, LAST_SEQUENCE + 1 - first)
     if count <= 0:
         return _none(question, Refusal(RefusalCode.LOT_FULL, f"every number of {lot.lot_number} is given"), now)
+    # A unit may have got its number from a person, or before this database was restored from a backup.
+    begun = sa.select(serials.c.serial_number).where(serials.c.lot_id == row["id"], serials.c.started_at.is_not(None))
+    there = set(connection.execute(begun).scalars())
+    free = (one for one in range(first, LAST_SEQUENCE + 1) if form(lot.lot_number, one) not in there)
+    sequences = list(islice(free, count))
+    if not sequences:
+        return _none(question, Refusal(RefusalCode.LOT_FULL, f"every number of {lot.lot_number} is given"), now)
     given = NumbersAnswer(
         request_id=question.request_id,
         lot_number=lot.lot_number,
-        numbers=tuple(form(lot.lot_number, sequence) for sequence in range(first, first + count)),
+        numbers=tuple(form(lot.lot_number, sequence) for sequence in sequences),
         product_model=lot.product_model,
         at=now,
     )
@@ -55,7 +63,7 @@ def reserve(connection: sa.Connection, question: NumbersRequest, form: SerialFor
             {
                 "lot_number": lot.lot_number,
                 "first": first,
-                "last": first + count - 1,
+                "last": sequences[-1],
                 "request_id": question.request_id,
                 "station": question.station,
                 "answer": given.model_dump_json(),

@@ -309,7 +309,12 @@ def _plain(number: Exact) -> str:
     if isinstance(number, Decimal):
         return str(number)
     short = EXACT.divide(Decimal(number.numerator), Decimal(number.denominator))
-    return str(short) if len(short.as_tuple().digits) <= 20 else f"{number.numerator / number.denominator:.12g}..."
+    if len(short.as_tuple().digits) <= 20:
+        return str(short)
+    try:
+        return f"{number.numerator / number.denominator:.12g}..."
+    except OverflowError:  # more than any float is
+        return f"{short:.12g}..."
 
 
 def _unit_problem(measured: str | None, wanted: str | None) -> str:

@@ -381,6 +381,13 @@ def test_a_number_is_reserved_once(line: Line) -> None:
     assert numbers(line.store, 1).numbers == (f"{LOT}-0011",)
 
 
+def test_a_number_that_a_unit_bears_already_is_not_reserved(line: Line) -> None:
+    """Marked by hand, or reserved before this database was restored from a backup."""
+    line.went("1P", f"{LOT}-0002")
+    assert numbers(line.store, 2).numbers == (f"{LOT}-0001", f"{LOT}-0003")
+    assert numbers(line.store, 1).numbers == (f"{LOT}-0004",)
+
+
 def test_no_more_numbers_are_reserved_at_once_than_the_lot_lacks_units(store: Store) -> None:
     lot_of(store, target=3)
     line = Line(store)

@@ -233,6 +233,20 @@ def test_a_rule_across_measurements(criterion: Criterion, verdict: Verdict, reas
     assert (found.verdict, found.reason) == (verdict, reason)
 
 
+@pytest.mark.parametrize(
+    ("value", "unit", "criterion"),
+    [
+        (1e306, "m", Criterion(upper=1, unit="mm")),
+        (-1e306, "m", Criterion(lower=1, unit="mm")),
+        (10**400, "m", Criterion(nominal=1, tolerance=1, unit="in")),
+        (1e308, None, Criterion(formula="x / 1e-99", upper=1)),
+    ],
+)
+def test_a_number_beyond_every_float_is_outside_limits(value: Value, unit: str | None, criterion: Criterion) -> None:
+    rules = CriteriaSet(process="P03_SENSOR_INSPECTION", revision="1", criteria={"x": criterion})
+    assert judge([Measurement(name="x", value=value, unit=unit)], rules).outcome is Outcome.FAIL
+
+
 @pytest.mark.parametrize("value", [60.0, 60.6, 61.5])
 def test_a_warning_passes(value: float) -> None:
     rules = CriteriaSet(process="P01", revision="1", criteria={"m": WARNED})

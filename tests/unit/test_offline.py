@@ -112,6 +112,16 @@ def test_a_unit_that_no_digest_names_is_not_passed_twice_here() -> None:
     assert again.refusal.code is R.PROCESS_ALREADY_PASSED
 
 
+@pytest.mark.parametrize(
+    ("outcomes", "code"), [(("PASS",), R.PROCESS_ALREADY_PASSED), (("FAIL", "FAIL", "FAIL"), R.RETEST_LIMIT_REACHED)]
+)
+def test_what_was_done_here_counts_where_nobody_has_told_of_the_lot(outcomes: tuple[str, ...], code: R) -> None:
+    ruling = ruled(find({}, work({}, *outcomes)), FLAGGED, given=0)
+    assert ruling.refusal is not None
+    assert ruling.refusal.code is code
+    assert ruled(find({}, work({}, "FAIL")), FLAGGED, given=0).flagged
+
+
 @pytest.mark.parametrize("later", ["1P 2P 3F", "1P 2P 3F R2 2P", "1P 2P R3"])
 def test_work_that_central_knows_by_now_or_a_rework_has_voided_is_counted_once(later: str) -> None:
     own = work(digests("1P 2P"), "FAIL")

@@ -90,10 +90,10 @@ async def reserve(folder: Path) -> None:
     outbox.close()
 
 
-async def ask(permits: Permits, machine: AskedMachine, number: int, *, ago_s: float = 0.0) -> None:
+async def ask(permits: Permits, machine: AskedMachine, number: int, *, ago_s: float = 0.0, first: bool = False) -> None:
     machine.number = number
     machine.values = {"request_lot": LOT}
-    await permits.handle(MachineRequest(datetime.now(UTC) - timedelta(seconds=ago_s), key=number))
+    await permits.handle(MachineRequest(datetime.now(UTC) - timedelta(seconds=ago_s), key=number, first=first))
 
 
 def given(machine: AskedMachine) -> list[Any]:
@@ -126,7 +126,7 @@ async def test_a_request_that_is_seen_again_gets_the_same_answer(tmp_path: Path)
     machine = AskedMachine()
     for _ in range(3):
         async with station(tmp_path, machine) as (permits, _):
-            await ask(permits, machine, 9)
+            await ask(permits, machine, 9, first=True)
     assert given(machine) == [NUMBERS[0]] * 3
     assert len(kept(tmp_path)) == 1
 
@@ -141,6 +141,42 @@ async def test_a_machine_that_counts_from_one_again_gets_no_number_twice(tmp_pat
         assert (made.serial_number, len(notes)) == (NUMBERS[0], 1)
         await ask(permits, machine, 1)
     assert given(machine) == NUMBERS[:2]
+
+
+async def test_a_machine_that_was_restarted_before_its_result_marks_no_number_twice(tmp_path: Path) -> None:
+    """It counted from 0 to 1 again while the station looked: its first part may bear the number already."""
+    await reserve(tmp_path)
+    machine = AskedMachine()
+    async with station(tmp_path, machine) as (permits, _):
+        await ask(permits, machine, 1)
+        await ask(permits, machine, 1)
+    assert given(machine) == NUMBERS[:2]
+
+
+async def test_a_permit_of_long_ago_is_not_given_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A unit may be on hold by now, at another station, or the golden sample due: it is decided anew."""
+    machine = AskedMachine(1, {"request_serial": "SN-261102-001"})
+    async with station(tmp_path, machine, "P03-A", "tester") as (permits, _):
+        object.__setattr__(permits._asking, "offline", "allow_and_flag")
+        await permits.handle(MachineRequest(datetime.now(UTC), key=1, first=True))
+    monkeypatch.setattr("agent.permits.AGAIN_S", -1.0)
+    async with station(tmp_path, machine, "P03-A", "tester") as (permits, _):
+        object.__setattr__(permits._asking, "offline", "block")
+        await permits.handle(MachineRequest(datetime.now(UTC), key=1, first=True))
+    assert [one["code"] for one in machine.answers] == ["", "CENTRAL_UNREACHABLE"]
+
+
+async def test_a_number_that_a_unit_bears_already_keeps_no_other_back(tmp_path: Path) -> None:
+    """The block came back with an old image of the disk, or a person has given its number by hand."""
+    await reserve(tmp_path)
+    machine = AskedMachine()
+    async with station(tmp_path, machine) as (permits, _):
+        passed = record(station="P01-A", process="P01_LASER_MARKING", serial_number=NUMBERS[0], lot_number=LOT)
+        permits._interlock.worked(passed)
+        await ask(permits, machine, 1)
+        await ask(permits, machine, 2)
+    assert [one["code"] for one in machine.answers] == ["PROCESS_ALREADY_PASSED", ""]
+    assert given(machine) == [NUMBERS[1]]
 
 
 async def test_an_answer_is_on_disk_before_it_is_given(tmp_path: Path) -> None:

@@ -80,6 +80,25 @@ async def test_a_result_from_before_a_revision_is_judged_by_the_one_before(setti
     assert limit(criteria, settings) == ("2", 2)
 
 
+async def test_of_another_database_nothing_old_is_in_force(settings: StationSettings) -> None:
+    """Not even what took effect later, nor under the number that the new one has given too."""
+    criteria = StationCriteria(settings, CentralClock())
+    await criteria.heard(word(revision(1, NOW - 9 * HOUR), epoch="old"))
+    await criteria.heard(word(revision(2, NOW - HOUR, upper=99), epoch="old"))
+    await criteria.heard(word(revision(1, NOW - 9 * HOUR), revision(2, NOW + HOUR, upper=5), epoch="new"))
+    assert limit(criteria, settings) == ("1", 1)
+    assert limit(criteria, settings, NOW - 10 * HOUR) == ("2", 99)
+    assert limit(criteria, settings, NOW + HOUR) == ("2", 5)
+
+
+async def test_a_computer_whose_clock_begins_years_ago_judges_by_centrals_last_word(settings: StationSettings) -> None:
+    await StationCriteria(settings, CentralClock()).heard(word(revision(3, NOW - HOUR), revision(4, NOW + HOUR)))
+    again = StationCriteria(settings, CentralClock())
+    again.recall()
+    assert limit(again, settings, datetime(2000, 1, 1, tzinfo=UTC)) == ("3", 3)
+    assert limit(again, settings, NOW + HOUR) == ("4", 4)
+
+
 async def test_the_last_word_outlives_the_process(settings: StationSettings) -> None:
     await StationCriteria(settings, CentralClock()).heard(word(revision(3, NOW - HOUR), revision(4, NOW + HOUR)))
     again = StationCriteria(settings, CentralClock())
