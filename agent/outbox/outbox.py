@@ -25,7 +25,6 @@ PRUNE_LIMIT = 500
 """Rows deleted in one commit, at most: results that come in meanwhile wait no longer than that."""
 PRESSED_LIMIT = 20
 """The same where room is short: a commit needs some, too."""
-UNBOUNDED = 2**62
 UNSETTLED_BYTES = 1_000_000
 
 
@@ -269,7 +268,7 @@ class Outbox:
         return await self._run(lambda _connection: self._writer.numbers.sent)
 
     async def unsettled(
-        self, stream_id: str, after: int, *, max_rows: int, max_bytes: int, up_to: int = UNBOUNDED
+        self, stream_id: str, after: int, *, max_rows: int, max_bytes: int, up_to: int = streams.HIGHEST
     ) -> list[Row]:
         """The next unsettled records of a stream above ``after``, in order; at least one if there is one, else within
         bounds. None of a stream that is not here."""

@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 
 from contracts.envelope import Commit, Contents, HeldStream, Range, successor
 
+HIGHEST = 2**62
+"""No number is above it."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -181,15 +184,14 @@ def mark_disputed(connection: sqlite3.Connection, stream: int, ranges: Iterable[
 
 def take_back(connection: sqlite3.Connection, stream: int, commit: Commit) -> int:
     """Settled rows that central has no more, or asks for again, are unsettled. Returns how many."""
-    above = connection.execute(
-        "SELECT seq FROM records WHERE stream = ? AND seq > ? AND settled_at IS NOT NULL",
-        (stream, commit.committed_seq),
-    ).fetchall()
-    lacking = [(stream, seq) for (seq,) in above if not commit.covers(seq)]
-    connection.executemany(
-        "UPDATE records SET settled_at = NULL, disputed = NULL WHERE stream = ? AND seq = ?", lacking
+    return sum(
+        connection.execute(
+            "UPDATE records SET settled_at = NULL, disputed = NULL"
+            " WHERE stream = ? AND seq BETWEEN ? AND ? AND settled_at IS NOT NULL",
+            (stream, first, last),
+        ).rowcount
+        for first, last in _lacking(commit)
     )
-    return len(lacking)
 
 
 def unsettled(
@@ -240,3 +242,13 @@ def forget(connection: sqlite3.Connection, numbers: Numbers, before: str | None,
 
 def _covered(commit: Commit) -> Iterable[Range]:
     return (1, commit.committed_seq), *commit.ranges
+
+
+def _lacking(commit: Commit) -> Iterable[Range]:
+    """The spaces between, and all beyond: few, however many records lie above the first of them."""
+    after = commit.committed_seq
+    for first, last in sorted(commit.ranges):
+        if first > after + 1:
+            yield after + 1, first - 1
+        after = max(after, last)
+    yield after + 1, HIGHEST
