@@ -7,7 +7,7 @@ ARGS ?=
 MINUTES ?= 10
 SEED ?= 7
 
-.PHONY: help setup setup-dev demo test proof chaos bench lint lock
+.PHONY: help setup setup-dev demo test proof chaos bench lint docs lock
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
@@ -51,6 +51,9 @@ lint: setup-dev ## style, types, who imports whom, published schemas, tables of 
 	$(BIN)/python -m agent.reference --check
 	$(BIN)/python -m agent.schema --check
 	$(BIN)/python -m agent.command_reference --check
+
+docs: setup-dev ## the documents as a site in var/docs; what links to nowhere ends it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 lock: setup-dev ## resolve requirements/*.lock anew (ARGS=--upgrade takes newest releases)
 	@tools/lock $(ARGS)
