@@ -156,6 +156,11 @@ class Ingestor:
         self._seat.take()
         self._store.begin_generation()
 
+    def _in_our_seat(self, work: Callable[[], Done]) -> Done:
+        """A pool of connections would go on with a database that was restored meanwhile, as if nothing had been."""
+        self._seat.check()
+        return work()
+
     def _session(self) -> tuple[Session, str]:
         """A session, and the filter it hears the records by."""
         if self._instance is None:
@@ -223,7 +228,7 @@ class Ingestor:
         """Ingest. Where the database does not take it nothing is acknowledged, and this connection ends: it is asked
         anew what it knows."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._writer, self._store.ingest, arrivals)
+            return await self._on_writer(partial(self._in_our_seat, partial(self._store.ingest, arrivals)))
         except (LinkError, StoreError) as error:
             self._tell_no_database(error)
             raise LinkError(str(error)) from error
@@ -231,7 +236,7 @@ class Ingestor:
     async def _registered(self, birth: Birth, *, present: bool) -> BirthAnswer | None:
         register = partial(self._store.register_birth, birth, present=present)
         try:
-            answer = await asyncio.get_running_loop().run_in_executor(self._writer, register)
+            answer = await self._on_writer(partial(self._in_our_seat, register))
         except DataError as error:
             log.error("birth not registered", station=birth.station, error=str(error))
             return None

@@ -43,6 +43,18 @@ class Seat:
                 raise SetupError(self._taken())
             time.sleep(_AGAIN_S)
 
+    def check(self) -> None:
+        """Raises LinkError when the database was away since it was taken: another one may answer in its place, which
+        knows less, and the seat is free."""
+        if self._connection is None:
+            return
+        with self._database.errors():
+            try:
+                self._connection.execute(sa.select(1))
+            except sa.exc.SQLAlchemyError:
+                self.close()
+                raise
+
     def close(self) -> None:
         """Leave it. Idempotent, never raises."""
         if self._connection is not None:

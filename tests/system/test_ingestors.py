@@ -86,6 +86,44 @@ async def test_the_work_is_shared_and_every_one_answers_a_birth(postgres_url: st
         await session.close()
 
 
+async def test_a_database_that_was_away_while_nothing_was_written_is_opened_anew(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    """It may have been restored, or another one have taken its place: a station that believed it to be the same one
+    would leave out, as late, what it says."""
+    topics, stream_id = StationTopics("gimcheon", "KR01", "P03-A"), "a" * 32
+    who = {"site": topics.site, "line": topics.line, "station": topics.station, "stream_id": stream_id}
+    async with opened(postgres_url) as store, opened(postgres_url) as other, mosquitto_broker(tmp_path) as broker:
+        address = BrokerAddress("127.0.0.1", broker.port)
+        ingestor = Ingestor(store, address)
+        running = asyncio.create_task(ingestor.run())
+        session = Session(address, client_id="a-station")
+        await session.open([topics.commits])
+        generations = []
+        async with asyncio.timeout(PATIENCE_S):
+            for seq in (1, 2):
+                payload = encode_records(
+                    RecordsHeader(**who, sent_at=datetime.now(UTC)), [(seq, canonical(record(seq)))]
+                )
+                while len(generations) < seq:
+                    # Said again until it is heard, as a station does: what the ingestor had in hand it gives up.
+                    await session.publish(topics.records, payload)
+                    try:
+                        async with asyncio.timeout(2):
+                            generations.append((await _commit(session)).generation)
+                    except TimeoutError:
+                        continue
+                with other.database.writing() as connection:
+                    everyone = "pid <> pg_backend_pid() AND datname = current_database()"
+                    connection.exec_driver_sql(
+                        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {everyone}"
+                    )
+        await session.close()
+        ingestor.stop()
+        await running
+    assert len(set(generations)) == 2
+
+
 async def _commit(session: Session) -> Commit:
     return Commit.model_validate_json((await session.next_message()).payload)
 
