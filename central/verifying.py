@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
-from contracts.criteria import JUDGE_VERSION, Criteria, CriteriaSet, MeasurementVerdict, Outcome, judge
+from contracts.criteria import JUDGE_VERSION, Criteria, CriteriaSet, MeasurementVerdict, Outcome, judge, subjects
 from contracts.record import ProcessRecord
 
 MOST_TOLD = 20
@@ -53,6 +53,13 @@ def _difference(record: ProcessRecord, written: Criteria | None) -> str | None:
         other = [name for name, limit in limits.items() if chosen.get(name) != limit]
         if other:
             return f"the limit of {other[0]} is not that of revision {record.criteria_revision}"
+        # What is not in the record another machine of the station may have measured: it was judged there.
+        holds = {one.name for one in record.measurements}
+        left = [
+            name for name, limit in chosen.items() if name not in limits and holds.issuperset(subjects(name, limit))
+        ]
+        if left:
+            return f"{left[0]} was not judged, revision {record.criteria_revision} has a limit for it"
     criteria = CriteriaSet(process=record.process, revision=record.criteria_revision or "none", criteria=limits)
     again = judge(record.measurements, criteria, record.machine_verdict)
     if _bytes(again.verdicts) != _bytes(record.verdicts):

@@ -14,10 +14,8 @@ from contracts.record import ProcessRecord, canonical
 from tests.support.records import NOON
 
 P03 = "P03_SENSOR_INSPECTION"
-OLD = Criteria(
-    process=P03,
-    criteria={"temperature": Criterion(nominal=60, tolerance=1, unit="degC"), "tof_i2c": Criterion(equals=True)},
-)
+TOF = Criterion(equals=True)
+OLD = Criteria(process=P03, criteria={"temperature": Criterion(nominal=60, tolerance=1, unit="degC"), "tof_i2c": TOF})
 MEASURED = {("P03-A", "tester"): {"temperature", "tof_i2c"}, ("P03-A", "scale"): {"weight"}}
 
 
@@ -131,6 +129,15 @@ def test_limits_that_are_not_those_of_the_revision_are_found() -> None:
     assert found.told == [
         "SN-241118-001 at P03-A, 2026-11-23T03:00:00+00:00: the limit of temperature is not that of revision 1"
     ]
+
+
+def test_a_measurement_that_the_station_did_not_judge_is_found() -> None:
+    """A PASS that leaves a limit of its revision out is none."""
+    by_half = judge(made(1, 61.5).measurements, CriteriaSet(process=P03, revision="1", criteria={"tof_i2c": TOF}))
+    record = made(1, 61.5, outcome=by_half.outcome, verdicts=by_half.verdicts)
+    found = verify([record], {(P03, "1"): OLD})
+    assert (record.outcome, found.equal, found.different) == ("PASS", 0, 1)
+    assert "temperature was not judged, revision 1 has a limit for it" in found.told[0]
 
 
 def test_verdicts_of_other_versions_of_the_judge_are_counted_apart() -> None:
