@@ -15,6 +15,7 @@ from central.api.exporting import CSV, as_csv
 from central.api.models import Body, Out, Text
 from central.api.paging import Id, Page
 from central.api.periods import Between
+from central.api.spreadsheet import XLSX, as_xlsx
 from central.store import production_lots as lots
 from central.store import tables, users
 from central.store.refusing import NotThereError
@@ -230,6 +231,17 @@ def export_lots(
 ) -> StreamingResponse:
     """The list as CSV, whole."""
     return as_csv(service.store, "lots", EXPORTED, lots.listing().where(*_filters(search, status, shift)))
+
+
+@router.get("/export.xlsx", dependencies=READ, response_class=StreamingResponse, responses=XLSX)
+def export_lots_spreadsheet(
+    service: CurrentService,
+    search: Search = None,
+    status: LotStatus | None = None,
+    shift: Literal["D", "N"] | None = None,
+) -> StreamingResponse:
+    """The list as a spreadsheet, whole; at most 100,000 rows."""
+    return as_xlsx(service.store, "lots", EXPORTED, lots.listing().where(*_filters(search, status, shift)))
 
 
 @router.get("/number/{lot_number}", dependencies=READ, responses=answers(404))

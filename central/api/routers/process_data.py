@@ -17,6 +17,7 @@ from central.api.exporting import CSV, as_csv
 from central.api.paging import Id, Page
 from central.api.periods import Between
 from central.api.process_bodies import ProcessDataCreate, ProcessDataOut, ProcessDataUpdate, ResultWord, outcome_of
+from central.api.spreadsheet import XLSX, as_xlsx
 from central.entry_fields import understood
 from central.store import production_data as data
 from central.store import production_entries as entries
@@ -139,6 +140,12 @@ def list_between(
 def export_process_data(service: CurrentService, session: CurrentSession) -> StreamingResponse:
     """The list as CSV, whole."""
     return as_csv(service.store, "process-data", EXPORTED, data.listing().where(*_own(session)))
+
+
+@router.get("/export.xlsx", dependencies=READ, response_class=StreamingResponse, responses=XLSX)
+def export_process_data_spreadsheet(service: CurrentService, session: CurrentSession) -> StreamingResponse:
+    """The list as a spreadsheet, whole; at most 100,000 rows."""
+    return as_xlsx(service.store, "process-data", EXPORTED, data.listing().where(*_own(session)))
 
 
 @router.get("/serial/{serial_id}", dependencies=READ)

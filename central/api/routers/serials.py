@@ -15,6 +15,7 @@ from central.api.exporting import CSV, as_csv
 from central.api.models import Body, Out
 from central.api.paging import Id, Page
 from central.api.routers.lots import Reason, RowId, Search
+from central.api.spreadsheet import XLSX, as_xlsx
 from central.api.traces import TraceOut
 from central.store import production_lots as lots
 from central.store import production_units as units
@@ -227,6 +228,14 @@ def export_serials(
 ) -> StreamingResponse:
     """The list as CSV, whole."""
     return as_csv(service.store, "serials", EXPORTED, units.listing().where(*_filters(search, status)))
+
+
+@router.get("/export.xlsx", dependencies=READ, response_class=StreamingResponse, responses=XLSX)
+def export_serials_spreadsheet(
+    service: CurrentService, status: UnitStatus | None = None, search: Search = None
+) -> StreamingResponse:
+    """The list as a spreadsheet, whole; at most 100,000 rows."""
+    return as_xlsx(service.store, "serials", EXPORTED, units.listing().where(*_filters(search, status)))
 
 
 @router.get("/number/{serial_number}", dependencies=READ, responses=answers(404))
