@@ -1,9 +1,9 @@
 """The ledger of the streams: whose each is, what of it has arrived, and the commit acknowledgement that says so.
 
 Each station that writes in a stream has a ledger of its own, so that it settles there and cannot settle what another
-has not delivered. A stream is one station's; the first one seen with it, by birth or by something that can be read, is
-its owner, and any other is told to begin a stream of its own. That is all an owner is: what becomes of a record is the
-same whoever was seen first (docs/decisions/0009).
+has not delivered. A stream is one station's; the first one seen to write in it, by its birth or by something that can
+be read, is its owner, and any other is told to begin a stream of its own; who only holds it owns nothing. That is all
+an owner is: what becomes of a record is the same whoever was seen first (docs/decisions/0009).
 """
 
 from bisect import bisect_right
