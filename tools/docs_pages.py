@@ -1,4 +1,4 @@
-"""What the documents' site needs beside docs/: the protocols' READMEs as pages, and the list of decisions.
+"""What the documents' site needs beside docs/: the protocols' READMEs as pages, lists of decisions and sessions.
 
 mkdocs calls these (https://www.mkdocs.org/user-guide/configuration/#hooks). Links are written for somebody who reads
 the files in the repository; here they are led to the site's pages. What is no page is left as its name, and must exist.
@@ -19,10 +19,12 @@ _LINK = re.compile(r"\[([^\]]+)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]+)?\)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put every decision into the menu."""
-    found = sorted(f"decisions/{path.name}" for path in (ROOT / "docs" / "decisions").glob("*.md"))
+    """Put every decision, and every recorded session, into the menu."""
     assert config.nav is not None
-    config.nav = [{"Decisions": found} if list(one) == ["Decisions"] else one for one in config.nav]
+    for section in config.nav:
+        for name in {"Decisions", "Sessions"} & set(section if isinstance(section, dict) else ()):
+            folder = name.lower()
+            section[name] = sorted(f"{folder}/{path.name}" for path in (ROOT / "docs" / folder).glob("*.md"))
     return config
 
 
