@@ -40,6 +40,7 @@ ROUTERS = (
     "quarantine",
     "reconciliation",
     "analytics",
+    "statistics",
     "audit_logs",
 )
 """Modules of ``central.api.routers``, in the document's order."""

@@ -1,0 +1,1 @@
+"""Statistics of measured values and of yield. Pure: no database, no web."""
