@@ -82,6 +82,9 @@ class Delivery:
             # A first word, or a central that knows less than before or asks again: begin at what it lacks.
             await self._outbox.take_back(commit)
             self._begin_again(last_seq)
+        elif (told := self.commit.told_through) < commit.told_through and await self._outbox.take_back(commit, told):
+            # As holes are filled, central tells of more: some of that it lacks.
+            self._begin_again(last_seq)
         self.commit = commit
 
     def hold(self) -> None:

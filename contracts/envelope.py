@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Annotated, Self
@@ -102,6 +103,13 @@ class Contents(Contract):
         return set(self.digests[seq - self.first].split()) if self.first <= seq <= self.last else set()
 
 
+COMMIT_RANGES = 2000
+"""Ranges in one acknowledgement, at most: it has to fit a message. One with so many says nothing of what is beyond."""
+
+HIGHEST = 2**62
+"""No seq is above it."""
+
+
 class Commit(Contract):
     """What central has committed of one stream; published retained to the station's ``commits`` topic.
 
@@ -109,6 +117,9 @@ class Commit(Contract):
     highest seq without a gap below it (0: nothing), ``ranges`` what is committed above it. A quarantined record is
     committed too: it is kept, whole, at central. What central asks for again (a replay) is left out, as if it were
     not there: the station sends it as it sends everything that is not committed.
+
+    Of a stream with more holes only the lowest ``COMMIT_RANGES`` ranges are said. So many say it by themselves
+    (``told_through``): a field of its own would be refused by every agent that does not know it.
 
     ``known_seq`` is the highest seq central ever had of this stream, asked for again or not. ``revision`` rises with
     each change of the stream's ledger while central's database stays open (``generation``). ``mint`` names instances
@@ -141,6 +152,11 @@ class Commit(Contract):
         return seq <= self.committed_seq or any(first <= seq <= last for first, last in self.ranges)
 
     @property
+    def told_through(self) -> int:
+        """The highest seq this tells of: whether central has what is above it is not said."""
+        return HIGHEST if len(self.ranges) < COMMIT_RANGES else max(last for _, last in self.ranges)
+
+    @property
     def highest(self) -> int:
         """The highest seq central has, asked for again or not."""
         return max([self.committed_seq, self.known_seq, *(last for _, last in self.ranges)])
@@ -154,10 +170,14 @@ class Commit(Contract):
         return same and self.revision < adopted.revision
 
     def takes_back(self, adopted: "Commit") -> bool:
-        """True when ``adopted`` covers something that this does not: central was restored, or asks for it again."""
-        ours = self._covering()
+        """True when ``adopted`` covers something that this does not, as far as it tells: central was restored, or asks
+        for it again."""
+        ours, through = self._covering(), self.told_through
         return self.epoch != adopted.epoch or any(
-            not any(start <= first and last <= end for start, end in ours) for first, last in adopted._covering()
+            not (place := bisect_right(ours, first, key=lambda span: span[0]))
+            or min(last, through) > ours[place - 1][1]
+            for first, last in adopted._covering()
+            if first <= through
         )
 
     def _covering(self) -> list[Range]:

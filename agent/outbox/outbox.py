@@ -16,7 +16,7 @@ from agent.outbox.file import OutboxFile
 from agent.outbox.room import Limits, Room
 from agent.outbox.streams import Row
 from agent.outbox.writer import Writer
-from contracts.envelope import Commit, HeldStream, Range, ranges_of
+from contracts.envelope import HIGHEST, Commit, HeldStream, Range, ranges_of
 from contracts.errors import StoreError
 from contracts.permit import StationRecord
 from contracts.record import canonical
@@ -268,7 +268,7 @@ class Outbox:
         return await self._run(lambda _connection: self._writer.numbers.sent)
 
     async def unsettled(
-        self, stream_id: str, after: int, *, max_rows: int, max_bytes: int, up_to: int = streams.HIGHEST
+        self, stream_id: str, after: int, *, max_rows: int, max_bytes: int, up_to: int = HIGHEST
     ) -> list[Row]:
         """The next unsettled records of a stream above ``after``, in order; at least one if there is one, else within
         bounds. None of a stream that is not here."""
@@ -298,16 +298,15 @@ class Outbox:
 
         return await self._run(work)
 
-    async def take_back(self, commit: Commit) -> None:
-        """What central has no more, or asks for again, is unsettled: it was restored, or wants it once more. Raises
-        StoreError."""
+    async def take_back(self, commit: Commit, after: int = 0) -> int:
+        """What central has no more, or asks for again, above ``after``, is unsettled: it was restored, or wants it once
+        more. Returns how many. Raises StoreError."""
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: sqlite3.Connection) -> int:
             stream = streams.row_of(connection, commit.stream_id)
-            if stream is not None:
-                streams.take_back(connection, stream, commit)
+            return 0 if stream is None else streams.take_back(connection, stream, commit, after)
 
-        await self._run(work)
+        return await self._run(work)
 
     async def park(self, stream_id: str, seq: int, reason: str) -> None:
         """Set a record aside that cannot be sent (too large for a message, damaged); it stays, and is counted."""

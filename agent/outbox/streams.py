@@ -11,9 +11,6 @@ from datetime import UTC, datetime
 
 from contracts.envelope import Commit, Contents, HeldStream, Range, successor
 
-HIGHEST = 2**62
-"""No number is above it."""
-
 
 @dataclass(frozen=True)
 class Row:
@@ -182,15 +179,16 @@ def mark_disputed(connection: sqlite3.Connection, stream: int, ranges: Iterable[
     )
 
 
-def take_back(connection: sqlite3.Connection, stream: int, commit: Commit) -> int:
-    """Settled rows that central has no more, or asks for again, are unsettled. Returns how many."""
+def take_back(connection: sqlite3.Connection, stream: int, commit: Commit, after: int) -> int:
+    """Settled rows above ``after`` that central has no more, or asks for again, are unsettled. Returns how many."""
     return sum(
         connection.execute(
             "UPDATE records SET settled_at = NULL, disputed = NULL"
             " WHERE stream = ? AND seq BETWEEN ? AND ? AND settled_at IS NOT NULL",
-            (stream, first, last),
+            (stream, max(first, after + 1), last),
         ).rowcount
         for first, last in _lacking(commit)
+        if last > after
     )
 
 
@@ -245,10 +243,11 @@ def _covered(commit: Commit) -> Iterable[Range]:
 
 
 def _lacking(commit: Commit) -> Iterable[Range]:
-    """The spaces between, and all beyond: few, however many records lie above the first of them."""
+    """The spaces between, and all beyond that the commit tells of: few, however many records lie above the first."""
     after = commit.committed_seq
     for first, last in sorted(commit.ranges):
         if first > after + 1:
             yield after + 1, first - 1
         after = max(after, last)
-    yield after + 1, HIGHEST
+    if after < commit.told_through:
+        yield after + 1, commit.told_through

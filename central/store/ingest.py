@@ -13,13 +13,13 @@ from central.store.arrivals import Alarm, AlarmKind, Arrival, Claim, IngestResul
 from central.store.booking import book, processes_by_code
 from central.store.folding import WrongPermit, named_by, refold
 from central.store.leases import end_leases, lease_offline
-from central.store.ledger import COMMIT_RANGES, Ledger, Opening, Place, claim_streams, keep
+from central.store.ledger import Ledger, Opening, Place, claim_streams, keep
 from central.store.quarantined import OTHER_CONTENT, Entry, in_quarantine, quarantine_once
 from central.store.rows import PERMIT, Row, fact_columns, fact_row, impossible, tombstone
 from central.store.spans import told, union
 from central.store.statements import insert_all, rows_where
 from central.store.tables import facts, process_data
-from contracts.envelope import Range, ranges_of
+from contracts.envelope import COMMIT_RANGES, Range, ranges_of
 from contracts.permit import PermitRecord, StationRecord
 from contracts.record import ProcessRecord, canonical
 from contracts.route_model import FactKey, RouteLimits

@@ -17,10 +17,7 @@ from central.store.arrivals import Claim, StationCommit
 from central.store.spans import Spans, both, minus, union
 from central.store.statements import insert_once
 from central.store.tables import store_meta, streams
-from contracts.envelope import Commit, Range, has_gaps
-
-COMMIT_RANGES = 2000
-"""Ranges in one acknowledgement, at most: saying less than has arrived is never wrong, and it has to fit a message."""
+from contracts.envelope import COMMIT_RANGES, Commit, Range, has_gaps
 
 REMEMBERED = 16
 """Instances of a stream that are remembered, and that are told to begin a new one."""

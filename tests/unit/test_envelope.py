@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.envelope import MAX_RECORDS, Commit, ranges_of, seqs_as_text, seqs_from_text
+from contracts.envelope import COMMIT_RANGES, MAX_RECORDS, Commit, ranges_of, seqs_as_text, seqs_from_text
 
 AT = datetime(2026, 11, 2, tzinfo=UTC)
 seqs = st.sets(st.integers(1, 12))
@@ -23,6 +23,16 @@ def commit(has: set[int], **changes: object) -> Commit:
 @given(before=seqs, now=seqs)
 def test_a_commit_takes_back_exactly_what_it_does_not_cover(before: set[int], now: set[int]) -> None:
     assert commit(now).takes_back(commit(before)) == bool(before - now)
+
+
+def test_a_commit_with_as_many_ranges_as_fit_says_nothing_of_what_is_beyond_them() -> None:
+    odd = set(range(3, 2 * COMMIT_RANGES + 50, 2))
+    whole = commit(odd)
+    cut = whole.model_copy(update={"ranges": whole.ranges[:COMMIT_RANGES]})
+    assert whole.ranges[COMMIT_RANGES - 1] == (cut.told_through, cut.told_through)
+    assert not cut.takes_back(whole)
+    assert not cut.takes_back(commit(set(range(cut.told_through, cut.told_through + 9))))
+    assert cut.takes_back(commit({4}))
 
 
 @given(has=seqs)

@@ -16,7 +16,10 @@ from agent.delivery import Delivery
 from agent.outbox import Outbox, Row
 from agent.settings import load
 from agent.uplink import Uplink
-from contracts.envelope import DIGEST_DIGITS, Birth, Commit, RecordsMessage, ranges_of, successor
+from central.store.arrivals import Claim
+from central.store.ledger import Ledger, Opening, Place
+from central.store.spans import minus
+from contracts.envelope import COMMIT_RANGES, DIGEST_DIGITS, Birth, Commit, RecordsMessage, ranges_of, successor
 from contracts.errors import StoreError
 from contracts.record import digest
 from contracts.topics import StationTopics
@@ -272,6 +275,44 @@ async def test_a_silent_central_is_asked_less_and_less_often(outbox: Outbox) -> 
     delivery.sent(*found, now)
     delivery.take([(1, 1)], now)
     assert delivery.due_at == now + 10, "central speaks again"
+
+
+MANY = 2 * COMMIT_RANGES + 200
+
+
+async def with_many_holes(outbox: Outbox) -> tuple[str, Ledger]:
+    """An outbox, and central's ledger that lacks every second number of it: more holes than one commit can tell."""
+    stream = await fill(outbox, MANY)
+    odd = [(seq, seq) for seq in range(1, MANY, 2)]
+    await outbox.settle(stream, odd)
+    ledger = Ledger(Claim(stream, "P03-A"), Place("gimcheon", "KR01"), owner=True, arrived=tuple(odd))
+    return stream, ledger
+
+
+def said_by(ledger: Ledger) -> Commit:
+    ledger.revision += 1
+    return ledger.commit(Opening("e", "g"), datetime.now(UTC)).commit
+
+
+async def test_what_a_commit_has_no_room_for_stays_settled(outbox: Outbox) -> None:
+    stream, ledger = await with_many_holes(outbox)
+    await Delivery(outbox, stream, resend_after_s=10.0).adopt(said_by(ledger), MANY)
+    assert await settled(outbox) == MANY // 2
+
+
+async def test_of_a_stream_with_many_holes_a_restored_central_gets_all_that_it_lost(outbox: Outbox) -> None:
+    stream, ledger = await with_many_holes(outbox)
+    ledger.arrived = minus(ledger.arrived, [(9, 9), (MANY - 101, MANY)])  # below and beyond what a commit tells of
+    delivery = Delivery(outbox, stream, resend_after_s=10.0)
+    await delivery.adopt(said_by(ledger), MANY)
+    while (found := await delivery.next_batch(MANY)) is not None:
+        delivery.sent(*found, 0.0)
+        came = ranges_of([row.seq for row in found[1]])
+        ledger.settle(came, datetime.now(UTC))
+        await outbox.settle(stream, came)
+        delivery.take(came, 0.0)
+        await delivery.adopt(said_by(ledger), MANY)
+    assert (ledger.arrived, await settled(outbox)) == (((1, MANY),), MANY)
 
 
 async def test_a_gap_is_sent_again_although_the_others_make_progress(
