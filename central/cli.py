@@ -14,6 +14,7 @@ from central import (
     partition_commands,
     quarantine_commands,
     service_commands,
+    unit_commands,
     user_commands,
 )
 from central.criteria_show import verified_lines
@@ -60,6 +61,7 @@ app.add_typer(quarantine_commands.app)
 app.add_typer(exception_commands.app)
 app.add_typer(criteria_commands.app)
 app.add_typer(golden_commands.app)
+app.add_typer(unit_commands.app)
 app.add_typer(audit_commands.app)
 app.add_typer(partition_commands.app)
 

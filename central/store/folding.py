@@ -257,6 +257,7 @@ def _unit_columns(state: UnitState) -> Row:
         "rework_count": state.rework_count,
         "failure_reason": _text(state.failure_reason),
         "passed_processes": sorted(state.passed),
+        "overridden_processes": sorted(state.overridden),
         "last_process": state.last_process,
         "on_hold": state.on_hold,
         "holds": [_plain(hold) for hold in state.holds],

@@ -166,6 +166,7 @@ def _serial(serial_number: str) -> Row:
         "generation": 0,
         "rework_count": 0,
         "passed_processes": [],
+        "overridden_processes": [],
         "on_hold": False,
         "holds": [],
         "exceptions": [],

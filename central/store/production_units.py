@@ -14,11 +14,11 @@ from central.store.decisions import Decisions
 from central.store.folding import fold_units
 from central.store.refusing import NotThereError, RefusedError, RoleError, refuse
 from central.store.tables import lots, process_data, serials
-from contracts.facts import ReworkAuthorised, SerialCreated, SerialDeleted, StatusDecided
+from contracts.facts import OrderOverridden, ReworkAuthorised, SerialCreated, SerialDeleted, StatusDecided, UnitScrapped
 from contracts.identity import lot_of_serial
 from contracts.refusals import Refusal, RefusalCode
 from contracts.route_model import LotStatus, RouteLimits, UnitState, UnitStatus
-from contracts.route_start import may_rework, rework_return
+from contracts.route_start import may_rework, may_start_by_its_own, rework_return
 from contracts.serial_form import SerialForm
 
 _LOT = ("lot_number", "production_date", "shift", "target_quantity")
@@ -176,6 +176,41 @@ def rework(people: Decisions, author: str, serial_id: int, return_to: str | int 
             return_to=people.limits.by_number[process].code,
         )
     )
+
+
+def override(people: Decisions, author: str, serial_id: int, process: str | int, reason: str) -> None:
+    """Let a unit run at a process, by its number or code, although an earlier one has not passed."""
+    row = by_id(people.connection, serial_id)
+    unit = people.unit(row["serial_number"])
+    number = _process(people.limits, unit, process)
+    if number not in people.limits.by_number:
+        raise RefusedError(RefusalCode.INVALID_PROCESS_SEQUENCE.value, f"process {number} is not in the route")
+    _not_in_closed_lot(row)
+    refusal = may_start_by_its_own(unit, number, people.limits)
+    if refusal is None:
+        detail = f"the order of processes lets {row['serial_number']} run at {people.limits.name(number)} already"
+        raise RefusedError("NOTHING_TO_OVERRIDE", detail)
+    if refusal.code is not RefusalCode.PREVIOUS_PROCESS_NOT_COMPLETED:
+        refuse(refusal)
+    people.keep(
+        OrderOverridden(
+            author=author,
+            decided_at=people.now,
+            reason=reason,
+            serial_number=row["serial_number"],
+            process=people.limits.by_number[number].code,
+        )
+    )
+
+
+def scrap(people: Decisions, author: str, serial_id: int, reason: str) -> None:
+    """A disposition: the unit is finally failed, whatever it has passed."""
+    row = by_id(people.connection, serial_id)
+    unit = people.unit(row["serial_number"])
+    _not_in_closed_lot(row)
+    if unit.scrapped:
+        raise RefusedError("ALREADY_SCRAPPED", f"{row['serial_number']} was scrapped before")
+    people.keep(UnitScrapped(author=author, decided_at=people.now, reason=reason, serial_number=row["serial_number"]))
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,7 @@ serials = sa.Table(
     sa.Column("rework_count", sa.Integer, nullable=False),
     sa.Column("failure_reason", sa.Text),
     sa.Column("passed_processes", Json, nullable=False),
+    sa.Column("overridden_processes", Json, nullable=False, server_default=sa.text("'[]'")),
     sa.Column("last_process", sa.Integer),
     sa.Column("on_hold", sa.Boolean, nullable=False),
     sa.Column("holds", Json, nullable=False),

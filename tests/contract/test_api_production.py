@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from typer.testing import CliRunner, Result
 
 from central.api import exporting
+from central.cli import app
 from central.store import tables
 from central.store.users import Role
 from tests.support.api import Api
@@ -113,6 +115,60 @@ def test_a_rule_that_is_broken_is_named(api: Api, model: dict[str, Any]) -> None
     api.put(f"{there}/status", {"status": "FAILED", "failure_reason": "bent"})
     assert refused(api, "PUT", f"{there}/status", {"status": "IN_PROGRESS"}) == (409, "INVALID_STATUS_MOVE")
     assert refused(api, "DELETE", there) == (409, "SERIAL_IN_USE")
+
+
+def test_a_manager_lets_a_unit_run_out_of_order_and_scraps_it(api: Api, model: dict[str, Any]) -> None:
+    """By request and by command: checked, kept in the trail, and told to the stations."""
+    lot = opened(api, model)
+    unit = api.post("/serials", {"lot_id": lot["id"], "sequence_in_lot": 1})
+    there, number = f"/serials/{unit['id']}", unit["serial_number"]
+
+    def told() -> Any:
+        [(changed, digest)] = api.store.route_digests()
+        api.store.digest_published(changed)
+        return digest.units[number]
+
+    def typed(*words: str) -> Result:
+        url = api.store.database.url.render_as_string(hide_password=False)
+        return CliRunner().invoke(app, ["unit", *words], env={"DATABASE_URL": url, "SECRET_KEY": "", "USER": "lee"})
+
+    assert told().overridden == ()
+    for process, refusal in ((1, "NOTHING_TO_OVERRIDE"), (9, "INVALID_PROCESS_SEQUENCE"), ("P99", "PROCESS_NOT_FOUND")):
+        body = {"process": process, "reason": "x"}
+        assert refused(api, "POST", f"{there}/override", body)[1] == refusal
+    assert refused(api, "POST", f"{there}/override", {"process": 3}) == (422, "VALIDATION_ERROR")
+    assert refused(api, "POST", f"{there}/scrap", {"reason": ""}) == (422, "VALIDATION_ERROR")
+    api.post(f"{there}/override", {"process": "P03_SENSOR_INSPECTION", "reason": "bench"}, Role.MANAGER, status=200)
+    assert told().overridden == (3,)
+    again = {"process": 3, "reason": "x"}
+    assert refused(api, "POST", f"{there}/override", again) == (409, "NOTHING_TO_OVERRIDE")
+
+    assert typed("override", number, "5", "--reason", "bench").exit_code == 0
+    assert told().overridden == (3, 5)
+    assert api.get(there)["overridden_processes"] == [3, 5]
+    assert typed("scrap", number, "--reason", "dropped", "--author", "kim").exit_code == 0
+    assert (told().scrapped, api.get(there)["status"], api.get(there)["final"]) == (True, "FAILED", True)
+    assert "was scrapped before" in typed("scrap", number, "--reason", "again").output
+    assert "no unit SN-NOBODY" in typed("scrap", "SN-NOBODY", "--reason", "again").output
+    assert refused(api, "POST", f"{there}/scrap", {"reason": "x"}) == (409, "ALREADY_SCRAPPED")
+    assert refused(api, "POST", f"{there}/override", {"process": 4, "reason": "x"}) == (409, "REWORK_NOT_ALLOWED")
+    assert refused(api, "POST", f"{there}/rework", {"reason": "x"}) == (409, "REWORK_NOT_ALLOWED")
+    kept = [(one["kind"], one["author"], one["reason"]) for one in api.get(f"/serials/{number}/trace")["decisions"]]
+    assert kept[1:] == [
+        ("order_overridden", "manager", "bench"),
+        ("order_overridden", "lee", "bench"),
+        ("unit_scrapped", "kim", "dropped"),
+    ]
+    with api.store.reading() as connection:
+        trail = sa.text("SELECT author FROM audit_logs WHERE entity_type = 'serials' ORDER BY id DESC LIMIT 3")
+        assert list(connection.execute(trail).scalars()) == ["kim", "lee", "manager"]
+
+    second = api.post("/serials", {"lot_id": lot["id"], "sequence_in_lot": 2})
+    api.put(f"/serials/{second['id']}/status", {"status": "IN_PROGRESS"})
+    api.post(f"/serials/{second['id']}/scrap", {"reason": "dented"}, Role.MANAGER, status=200)
+    assert api.put(f"/lots/{lot['id']}", {"status": "COMPLETED"})["failed_quantity"] == 2
+    api.post(f"/lots/{lot['id']}/close", role=Role.MANAGER, status=200)
+    assert refused(api, "POST", f"{there}/scrap", {"reason": "x"}) == (409, "LOT_CLOSED")
 
 
 def test_a_unit_is_reworked_three_times_and_no_more(api: Api, model: dict[str, Any]) -> None:

@@ -78,6 +78,8 @@ ROLES: dict[str, Role | None] = {
     "DELETE /serials/{}": ADMIN,
     "PUT /serials/{}/status": OPERATOR,
     "POST /serials/{}/rework": MANAGER,
+    "POST /serials/{}/override": MANAGER,
+    "POST /serials/{}/scrap": MANAGER,
     "GET /serials/{}/can-rework": OPERATOR,
     "GET /serials/{}/trace": OPERATOR,
     "GET /process-data": OPERATOR,

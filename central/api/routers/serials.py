@@ -97,6 +97,19 @@ class Rework(Body):
     return_process: int | str | None = Field(None, examples=["P03_SENSOR_INSPECTION"])
 
 
+class Override(Body):
+    """The process, by number or code, that a unit may run at although an earlier one has not passed; and why."""
+
+    process: int | str = Field(examples=["P03_SENSOR_INSPECTION"])
+    reason: Reason
+
+
+class Scrap(Body):
+    """Why a unit is scrap."""
+
+    reason: Reason
+
+
 class SerialLot(BaseModel):
     """The LOT of a unit."""
 
@@ -121,6 +134,7 @@ class SerialOut(Out):
     final: bool
     on_hold: bool
     passed_processes: list[int]
+    overridden_processes: list[int]
     last_process: int | None
     holds: list[dict[str, Any]]
     exceptions: list[dict[str, Any]]
@@ -314,6 +328,27 @@ def authorise_rework(
     with change.writing() as connection:
         people = service.store.decisions(connection)
         units.rework(people, session.user.username, serial_id, given.return_process, given.reason)
+        return SerialOut.of(units.by_id(connection, serial_id))
+
+
+@router.post("/{serial_id}/override", dependencies=APPROVE, responses=answers(404, 409))
+def override_order(
+    serial_id: Id, body: Override, service: CurrentService, session: CurrentSession, change: Change
+) -> SerialOut:
+    """Let it run at a process although an earlier one has not passed, until its next rework."""
+    with change.writing() as connection:
+        people = service.store.decisions(connection)
+        units.override(people, session.user.username, serial_id, body.process, body.reason)
+        return SerialOut.of(units.by_id(connection, serial_id))
+
+
+@router.post("/{serial_id}/scrap", dependencies=APPROVE, responses=answers(404, 409))
+def scrap_unit(
+    serial_id: Id, body: Scrap, service: CurrentService, session: CurrentSession, change: Change
+) -> SerialOut:
+    """Scrap it: finally failed, whatever it has passed. Nothing brings it back."""
+    with change.writing() as connection:
+        units.scrap(service.store.decisions(connection), session.user.username, serial_id, body.reason)
         return SerialOut.of(units.by_id(connection, serial_id))
 
 
