@@ -3,7 +3,8 @@
 An agent mints an instance at each start and writes it down nowhere. A restart is a new instance that follows the one
 before; an instance that comes back after another one has followed it proves that two agents run with one outbox.
 Which of them is the copy cannot be known, and need not be: the one that came back begins a new stream. A new instance
-that knows fewer numbers than have arrived was started on an older image of the outbox.
+that knows fewer numbers than have arrived was started on an older image of the outbox. One that has caught up before it
+is heard knows as many, with other results under them: those move to the stream's successor, and that is told here.
 """
 
 from datetime import datetime
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from central.store.arrivals import Alarm, AlarmKind, Claim
 from central.store.ledger import REMEMBERED, Ledger
 from central.store.tables import streams
-from contracts.envelope import Birth
+from contracts.envelope import Birth, has_gaps
 
 Instances = list[list[str]]
 """Instance and the ``at`` of its latest birth; the one that holds the stream last."""
@@ -50,12 +51,20 @@ def keep_birth(connection: sa.Connection, ledger: Ledger, birth: Birth, now: dat
     return found
 
 
-def keep_earlier(connection: sa.Connection, ledger: Ledger, birth: Birth) -> None:
-    """A station still holds records of a stream it wrote before."""
+def keep_earlier(connection: sa.Connection, ledger: Ledger, birth: Birth) -> list[Alarm]:
+    """A station still holds records of a stream it wrote before. Answers an alarm when more have moved there."""
     mine = (streams.c.stream_id == birth.stream_id) & (streams.c.station == birth.station)
+    known = ledger.last_seq or 0
     ledger.last_seq = max(birth.last_seq, ledger.highest)
     ledger.withdraw(but=[(birth.oldest_available, ledger.highest)] if birth.oldest_available else ())
     connection.execute(sa.update(streams).where(mine).values(oldest_available=birth.oldest_available))
+    if not has_gaps(birth.stream_id) or birth.last_seq <= known:
+        return []
+    what = (
+        f"on host {birth.host}: central had other results under the numbers of some that wait there, and these moved to"
+        " this stream: the outbox was copied, or restored from an older image"
+    )
+    return [_alarm(AlarmKind.OTHER_CONTENT, birth, what)]
 
 
 def _look(ledger: Ledger, birth: Birth, instances: Instances, host: str | None) -> list[Alarm]:

@@ -252,11 +252,7 @@ class Store:
                 return None
             # A copied outbox holds another's stream, too: holding one makes nobody its owner, writing in it does.
             ledger = claim_streams(connection, {claim: place}, now, () if present else (claim,))[claim]
-            alarms: Sequence[Alarm] = ()
-            if present:
-                alarms = keep_birth(connection, ledger, birth, now)
-            else:
-                keep_earlier(connection, ledger, birth)
+            alarms = keep_birth(connection, ledger, birth, now) if present else keep_earlier(connection, ledger, birth)
             keep(connection, [ledger], {claim: place}, now)
             raise_alarms(connection, alarms, now)
             told = ledger.commit(read_opening(connection), now)

@@ -9,7 +9,7 @@ import pytest
 
 from central.store import AlarmKind, Arrival, Claim, Seat, StationCommit, Store
 from central.store.ledger import find
-from contracts.envelope import Birth, Commit, HeldStream
+from contracts.envelope import Birth, Commit, HeldStream, successor
 from contracts.errors import SetupError
 from contracts.record import canonical
 from contracts.topics import StationTopics
@@ -203,6 +203,27 @@ def test_an_earlier_stream_is_asked_of_the_station_that_wrote_it(store: Store) -
     elsewhere = of_mine.model_copy(update={"station": "P03-B"})
     assert store.register_birth(elsewhere, present=False) is None
     assert len(rows(store, "streams")) == 1
+
+
+def test_an_older_image_that_caught_up_before_it_was_heard_is_told_by_what_moves(store: Store) -> None:
+    """It gave as many numbers as central has: only its results, which are others, give it away."""
+    born(store, birth(FIRST, last_seq=4))
+    store.ingest([sent(1), sent(2), sent(3), sent(4)])
+    born(store, birth(SECOND, at=1, last_seq=4, compare_from=3))
+    assert store.alarms() == []
+    moved = HeldStream(stream_id=successor(STREAM), last_seq=4, oldest_available=3)
+    left = HeldStream(stream_id=STREAM, last_seq=4, oldest_available=1)
+    later = birth(SECOND, at=2, stream_id=OTHER_STREAM, earlier=(left, moved))
+    for _ in range(2):  # told once, however often it is said
+        for one in later.of_each_stream()[1:]:
+            store.register_birth(one, present=False)
+    [alarm] = store.alarms()
+    assert (alarm.kind, alarm.stream_id, alarm.occurrences) == (
+        AlarmKind.OTHER_CONTENT.value, successor(STREAM), 1
+    )  # fmt: skip
+    assert "restored from an older image" in alarm.detail
+    store.register_birth(later.of_each_stream()[2].model_copy(update={"last_seq": 6}), present=False)
+    assert [one.occurrences for one in store.alarms()] == [2], "more has moved"
 
 
 def test_a_copy_that_is_heard_first_takes_no_stream_from_the_station_that_writes_it(store: Store) -> None:
