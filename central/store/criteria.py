@@ -128,20 +128,25 @@ def add_revision(
 
 def in_force_at(connection: sa.Connection, process: str, at: datetime) -> Revision | None:
     """The revision of a process's criteria that is in force at this moment."""
-    return in_force([one.revision for one in _kept(connection, process)], at)
+    row = connection.execute(_in_force(process, at, processes.c.process_code, criteria_revisions)).one_or_none()
+    return None if row is None else _revision(row)
 
 
 def revision_in_force(connection: sa.Connection, process: str, at: datetime) -> str | None:
     """The name of the revision of a process's criteria that is in force at this moment."""
-    latest = (
-        sa.select(criteria_revisions.c.number)
-        .join_from(criteria_revisions, processes)
+    number = connection.execute(_in_force(process, at, criteria_revisions.c.number)).scalar_one_or_none()
+    return None if number is None else str(number)
+
+
+def _in_force(process: str, at: datetime, *columns: Any) -> sa.Select[Any]:
+    """``in_force`` as the database finds it: the others are not read, a process may have many."""
+    return (
+        sa.select(*columns)
+        .select_from(criteria_revisions.join(processes))
         .where(processes.c.process_code == process, criteria_revisions.c.effective_at <= at)
         .order_by(criteria_revisions.c.effective_at.desc(), criteria_revisions.c.number.desc())
         .limit(1)
     )
-    number = connection.execute(latest).scalar_one_or_none()
-    return None if number is None else str(number)
 
 
 def _publication(process: str, revisions: Sequence[Revision], epoch: str, at: datetime) -> Publication:

@@ -46,11 +46,10 @@ class Decisions:
 
     def unit(self, serial_number: str) -> UnitState:
         """The unit, folded from its facts; its row is locked, and made where it is new."""
-        named = names.Names()
-        named.of_unit(self._next_key(), serial_number, None)
-        names.make(self.connection, named, self.now)
-        mine = sa.select(serials.c.id).where(serials.c.serial_number == serial_number)
-        self.connection.execute(mine.with_for_update())
+        mine = sa.select(serials.c.id).where(serials.c.serial_number == serial_number).with_for_update()
+        if self.connection.execute(mine).one_or_none() is None:
+            self._make(serial_number, None)
+            self.connection.execute(mine)
         return fold_units(self.connection, [serial_number], self.limits)[serial_number]
 
     def lock_units(self, serial_numbers: Sequence[str]) -> None:
@@ -65,13 +64,18 @@ class Decisions:
 
     def lot(self, lot_number: str) -> LotState:
         """The LOT as it was folded last; its row is locked, and made where it is new. Lock its units before it."""
-        named = names.Names()
-        named.of_unit(self._next_key(), None, lot_number)
-        names.make(self.connection, named, self.now)
-        self.connection.execute(sa.select(lots.c.id).where(lots.c.lot_number == lot_number).with_for_update())
+        mine = sa.select(lots.c.id).where(lots.c.lot_number == lot_number).with_for_update()
+        if self.connection.execute(mine).one_or_none() is None:
+            self._make(None, lot_number)
+            self.connection.execute(mine)
         row = permitting.lot_row(self.connection, lot_number)
         assert row is not None, "it was made"
         return permitting.lot_state(row)
+
+    def _make(self, serial_number: str | None, lot_number: str | None) -> None:
+        named = names.Names()
+        named.of_unit(self._next_key(), serial_number, lot_number)
+        names.make(self.connection, named, self.now)
 
     def permit(self) -> int:
         """The number of a permit that is given now: the place of its result among the unit's others."""
