@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from central.api import errors
 from central.api.bodies import Bodies
 from central.api.current import Service
+from central.api.feed import Feed
 from central.api.metrics import CONTENT_TYPE, Metrics
 from central.api.rate import Rate
 from central.api.remembered import Remembered
@@ -37,6 +38,7 @@ ROUTERS = (
     "holds",
     "containment",
     "alarms",
+    "events",
     "quarantine",
     "reconciliation",
     "analytics",
@@ -87,6 +89,7 @@ def create_app(
     app.state.service = Service(store, settings, calendar, permits or PermitSettings(), serial_form or SerialForm())
     app.state.metrics = Metrics(store)
     app.state.figures = Remembered(settings.figures_age_s)
+    app.state.feed = Feed(store)
     app.state.login_rate = Rate(settings.logins_per_minute)
     errors.install(app)
     for name in ROUTERS:

@@ -53,7 +53,18 @@ def unauthorised(code: str, detail: str) -> ApiError:
     return ApiError(401, code, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
-def _session(request: Request, service: CurrentService, token: Annotated[str | None, Depends(_bearer)]) -> Session:
+Bearer = Annotated[str | None, Depends(_bearer)]
+"""The token of the header, as it came."""
+
+
+def _session(request: Request, service: CurrentService, token: Bearer) -> Session:
+    session = session_of(service, token)
+    request.scope["neurohub.user"] = session.user.username
+    return session
+
+
+def session_of(service: Service, token: str | None) -> Session:
+    """Whose token it is. Raises ApiError where it is not good, or no longer."""
     if not token:
         raise unauthorised("NOT_AUTHENTICATED", "a token is needed: POST auth/login gives one")
     said = tokens.read(service.settings, token)
@@ -66,7 +77,6 @@ def _session(request: Request, service: CurrentService, token: Annotated[str | N
     user, _ = found
     if not user.is_active:
         raise ApiError(400, "INACTIVE_USER", f"user {user.username} is not active")
-    request.scope["neurohub.user"] = user.username
     return Session(user, said.session_id)
 
 
@@ -75,16 +85,21 @@ CurrentSession = Annotated[Session, Depends(_session)]
 
 def _at_least(role: Role) -> Callable[[Session], Coroutine[None, None, User]]:
     async def user(session: CurrentSession) -> User:
-        if not session.user.role.includes(role):
-            raise ApiError(
-                403,
-                "ROLE_TOO_LOW",
-                f"this needs the role {role.value}, not {session.user.role.value}",
-                needs=role.value,
-            )
-        return session.user
+        return at_least(role, session)
 
     return user
+
+
+def at_least(role: Role, session: Session) -> User:
+    """The user. Raises ApiError (403) where the role is too low."""
+    if not session.user.role.includes(role):
+        raise ApiError(
+            403,
+            "ROLE_TOO_LOW",
+            f"this needs the role {role.value}, not {session.user.role.value}",
+            needs=role.value,
+        )
+    return session.user
 
 
 def needs(role: Role) -> Any:
