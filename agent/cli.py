@@ -155,6 +155,10 @@ def schema() -> None:
 def simulate(
     file: StationFile,
     overrides: Overrides = None,
+    script: Annotated[
+        Path | None,
+        typer.Option(metavar="SCRIPT", help="Take the lines from this file; end when each of its results is made."),
+    ] = None,
 ) -> None:
     """Become the machines of a station file, on real protocols and free ports.
 
@@ -163,7 +167,8 @@ def simulate(
     acknowledged it. The simulator counts the results itself. At a station with a dialogue a line is one unit, its
     values are by step, and a simulated operator scans what the display asks for.
     {"machine": "tester", "fault": "drop_link"} makes the machine misbehave once; a name it does not know is answered
-    with those it does. Ends when standard input ends or on SIGTERM.
+    with those it does. With "values" too it happens in that very result; "after": 5 waits so many seconds before it.
+    Ends when standard input ends or on SIGTERM.
 
     Example: neurohub-agent simulate config/stations/P03-A.yaml
     """
@@ -173,7 +178,7 @@ def simulate(
 
     configure_logging()
     try:
-        asyncio.run(run_simulation(load(file, overrides or ())))
+        asyncio.run(run_simulation(load(file, overrides or ()), script))
     except SetupError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error

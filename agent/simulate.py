@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -23,6 +24,7 @@ log = structlog.get_logger()
 
 MACHINE_MORE_S = 0.2
 """What a machine waits longer than its station may take: two of its looks."""
+LONGEST_WAIT_S = 3600
 NUMBER = "{serial_number}"
 """Stands in a result for the number that the permit gives the unit."""
 
@@ -52,27 +54,34 @@ class SimulatedMachine:
         """Make every result that waits, until cancelled; ask for a permit before, where the settings say so."""
         while True:
             line = await self.waiting.get()
-            answer = {"machine": self._settings.name, "id": line.get("id")}
             try:
-                values = self._known(line.get("values", {}))
-                if self.operator is not None:
-                    say({**answer, **await self._operated(self.operator, values, line)})
-                    continue
-                if self._settings.protocol_settings.asking() is not None and line.get("ask", True):
-                    permit = await self._permit(values, line)
-                    answer["answer"] = dict(permit)
-                    if not is_granted(permit) or line.get("ask") == "only":
-                        say(answer)
-                        continue
-                key = await self._made(values)
-            except (NeuroHubError, ValueError, KeyError, TypeError) as error:
-                # Ours and a driver's ValueError are texts for a person; others are told by their class too.
-                text = (
-                    str(error) if isinstance(error, NeuroHubError | ValueError) else f"{type(error).__name__}: {error}"
-                )
-                say({**answer, "error": text})
-            else:
-                say({**answer, "done": True, "cycle_key": key})
+                await self._answered(line)
+            finally:
+                self.waiting.task_done()
+
+    async def _answered(self, line: Mapping[str, Any]) -> None:
+        answer = {"machine": self._settings.name, "id": line.get("id")}
+        try:
+            values = self._known(line.get("values", {}))
+            await asyncio.sleep(_seconds(line.get("after", 0)))
+            if "fault" in line:
+                await self.misbehave(line["fault"])
+            if self.operator is not None:
+                say({**answer, **await self._operated(self.operator, values, line)})
+                return
+            if self._settings.protocol_settings.asking() is not None and line.get("ask", True):
+                permit = await self._permit(values, line)
+                answer["answer"] = dict(permit)
+                if not is_granted(permit) or line.get("ask") == "only":
+                    say(answer)
+                    return
+            key = await self._made(values)
+        except (NeuroHubError, ValueError, KeyError, TypeError) as error:
+            # Ours and a driver's ValueError are texts for a person; others are told by their class too.
+            text = str(error) if isinstance(error, NeuroHubError | ValueError) else f"{type(error).__name__}: {error}"
+            say({**answer, "error": text})
+        else:
+            say({**answer, "done": True, "cycle_key": key})
 
     async def _operated(self, operator: Operator, values: dict[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
         """Somebody works at this machine, step by step."""
@@ -143,8 +152,17 @@ def is_granted(answer: Mapping[str, Any]) -> bool:
     return str(answer.get("granted", "0")).lower() in ("1", "true")
 
 
-async def run_simulation(settings: StationSettings) -> None:
-    """Start every machine, tell where they are, make results from standard input's lines until it ends."""
+def _seconds(given: Any) -> float:
+    """How long to wait before a result. Raises DataError."""
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= LONGEST_WAIT_S:
+        raise DataError(f"after: seconds from 0 to {LONGEST_WAIT_S} are needed, found {given}")
+    return float(given)
+
+
+async def run_simulation(settings: StationSettings, script: Path | None = None) -> None:
+    """Start every machine, tell where they are, make results from lines: a script's, until all are made, or standard
+    input's, until it ends. Raises SetupError, also for a script that cannot be read."""
+    lines = None if script is None else _script(script)
     folders = protocols()
     machines = {
         name: SimulatedMachine(machine, folders[machine.protocol].simulator(name, machine.wire))
@@ -168,7 +186,7 @@ async def run_simulation(settings: StationSettings) -> None:
                 machine.simulator.on_printed = _printed(name)
         say({"station": settings.station.id, "set": overrides})
         running = [asyncio.create_task(machine.run()) for machine in machines.values()]
-        reading = asyncio.create_task(_read_lines(machines))
+        reading = asyncio.create_task(_read_lines(machines) if lines is None else _play(machines, lines))
         running.append(reading)
         stopping = asyncio.create_task(stop.wait())
         running.append(stopping)
@@ -197,20 +215,39 @@ async def _started(name: str, simulator: Simulator) -> Mapping[str, str | int]:
         raise SetupError(f"machine {name} cannot be simulated: {told}") from error
 
 
+def _script(script: Path) -> list[bytes]:
+    try:
+        return script.read_bytes().splitlines()
+    except OSError as error:
+        raise SetupError(f"{script} cannot be read: {error.strerror or error}") from error
+
+
+async def _play(machines: Mapping[str, SimulatedMachine], lines: list[bytes]) -> None:
+    for line in lines:
+        await _take(machines, line)
+    for machine in machines.values():
+        await machine.waiting.join()
+
+
 async def _read_lines(machines: Mapping[str, SimulatedMachine]) -> None:
     async for line in _lines():
-        if not line.strip():
-            continue
-        try:
-            wanted = json.loads(line)
-            machine = machines[wanted["machine"]]
-        except (ValueError, KeyError, TypeError) as error:
-            say({"error": f"a line names one of {', '.join(machines)} and its values: {error}"})
-            continue
-        if "fault" in wanted:
-            await _misbehave(machine, wanted)
-        else:
-            machine.waiting.put_nowait(wanted)
+        await _take(machines, line)
+
+
+async def _take(machines: Mapping[str, SimulatedMachine], line: bytes) -> None:
+    """A fault alone happens at once; a result, with its fault or without, when those before it are made."""
+    if not line.strip():
+        return
+    try:
+        wanted = json.loads(line)
+        machine = machines[wanted["machine"]]
+    except (ValueError, KeyError, TypeError) as error:
+        say({"error": f"a line names one of {', '.join(machines)} and its values: {error}"})
+        return
+    if "fault" in wanted and "values" not in wanted:
+        await _misbehave(machine, wanted)
+    else:
+        machine.waiting.put_nowait(wanted)
 
 
 async def _lines() -> AsyncIterator[bytes]:

@@ -110,3 +110,44 @@ def test_a_machine_that_cannot_be_simulated_is_told_in_a_sentence(tmp_path: Path
         "machine marker cannot be simulated: point serial_number: field Steps[1].Code reaches into a list, which the "
         "simulator does not make; name members alone (a real machine takes this)\n"
     )
+
+
+async def test_a_fault_with_values_happens_in_that_very_result(
+    settings: MachineSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = SimulatedMachine(settings, protocols()["modbus"].simulator("tester", settings.protocol_settings))
+    happened: list[tuple[str, int]] = []
+
+    async def misbehave(name: str) -> None:
+        happened.append((name, machine._count))
+
+    machine.misbehave = misbehave  # type: ignore[method-assign]
+    await machine.simulator.start()
+    try:
+        for line in ({}, {"fault": "drop_link", "after": 0.01}, {"after": -1}, {"after": "soon"}):
+            await machine._answered({"values": GOOD, **line})
+    finally:
+        await machine.simulator.stop()
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert happened == [("drop_link", 1)]
+    assert [line.get("cycle_key") for line in said] == [1, 2, None, None]
+    assert said[2]["error"] == "after: seconds from 0 to 3600 are needed, found -1"
+
+
+def test_a_script_is_played_until_each_of_its_results_is_made(tmp_path: Path, settings: MachineSettings) -> None:
+    script = tmp_path / "shift.jsonl"
+    lines = [{"values": GOOD, "id": 1}, {"values": GOOD, "fault": "nothing"}, {"values": GOOD, "id": 3}]
+    script.write_text("\n".join(json.dumps({"machine": "tester", **line}) for line in lines), encoding="utf-8")
+    station = tmp_path / "P03-A.yaml"  # the one that waits for nobody
+    command = [sys.executable, "-m", "agent", "simulate", str(station), "--script"]
+
+    played = subprocess.run([*command, script], capture_output=True, text=True, timeout=60, check=False)
+    hello, *said = [json.loads(line) for line in played.stdout.splitlines()]
+    assert played.returncode == 0, played.stderr
+    assert hello["station"] == "P03-A"
+    assert [line.get("cycle_key") for line in said] == [1, None, 2]
+    assert "nothing is no fault of this machine" in said[1]["error"]
+
+    missing = subprocess.run([*command, "/none"], capture_output=True, text=True, timeout=60, check=False)
+    assert missing.returncode == 2
+    assert "/none cannot be read: No such file" in missing.stderr
