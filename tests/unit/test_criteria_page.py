@@ -1,4 +1,4 @@
-"""Every example of docs/criteria.md is read as it stands there, and judges."""
+"""Every example of docs/criteria.md and docs/cookbook.md is read as it stands there, and judges."""
 
 import re
 from pathlib import Path
@@ -10,11 +10,12 @@ from contracts.criteria import Outcome, judge
 
 PAGE = Path("docs/criteria.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+COOKBOOK = re.findall(r"```yaml\n(.*?)```", Path("docs/cookbook.md").read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("place", range(len(EXAMPLES)))
+@pytest.mark.parametrize("place", range(len(EXAMPLES) + len(COOKBOOK)))
 def test_an_example_is_right(place: int, tmp_path: Path) -> None:
-    text = EXAMPLES[place]
+    text = [*EXAMPLES, *COOKBOOK][place]
     file = tmp_path / "criteria.yaml"
     file.write_text(
         text if text.startswith("process:") else f"process: P03_SENSOR_INSPECTION\n{text}", encoding="utf-8"
