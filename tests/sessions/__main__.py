@@ -5,11 +5,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.sessions import modbus
+from tests.sessions import modbus, opcua
 from tests.sessions.recorder import desk
 from tests.support.processes import ROOT
 
-SESSIONS = {"modbus": modbus}
+SESSIONS = {"modbus": modbus, "opcua": opcua}
 FOLDER = ROOT / "docs" / "sessions"
 
 

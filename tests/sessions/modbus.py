@@ -19,6 +19,7 @@ async def typed(desk: Desk) -> str:
     subprocess.run(["gcc", "-O1", "-I/usr/include/modbus", source, "-lmodbus", "-o", program], check=True)  # noqa: ASYNC221  # before the session
     async with Process([program, "tcp", "0", "7", "1", "echo"]) as machine:
         port = (await machine.line("listening")).split()[1]
+        desk.begin()
         return await _at_the_machine(desk, port)
 
 

@@ -27,6 +27,10 @@ class Desk:
     commands: int = 0
     _begun: float = field(default_factory=time.monotonic)
 
+    def begin(self) -> None:
+        """What is prepared is ready: the technician comes."""
+        self._begun = time.monotonic()
+
     def say(self, why: str) -> None:
         """Why the next command is typed."""
         self.lines += ["", *(f"# {line}" for line in why.splitlines())]
