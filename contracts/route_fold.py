@@ -318,10 +318,10 @@ class UnitFold:
     # -- what became of the machines' golden samples -----------------------------------------------------------------
 
     def take_check(self, check: SampleCheck) -> None:
-        """A machine judged its golden sample wrongly after it had worked on this unit. Who released the hold saw the
-        check, whatever the station's clock says."""
+        """A machine judged its golden sample wrongly, and no good check lies between that and its work on this unit.
+        Who released the hold saw the check, whatever the station's clock says."""
         code = ExceptionCode.GOLDEN_SAMPLE_FAILED
-        detail = f"{check.station}, {check.machine}: golden sample {check.sample} failed after this unit"
+        detail = f"{check.station}, {check.machine}: golden sample {check.sample} failed beside this unit"
         self.tell(code, detail, None, check.key)
         if hold_name(code, check.key) not in self.released:
             self.hold(code, detail, check.key)

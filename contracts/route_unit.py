@@ -6,7 +6,7 @@ from contracts.identity import lot_of_serial
 from contracts.record import DataLevel
 from contracts.route_corrections import as_they_count
 from contracts.route_fold import UnitFold
-from contracts.route_golden import failed_after
+from contracts.route_golden import failed_around
 from contracts.route_model import (
     MAX_EXCEPTIONS,
     MAX_RECORDS,
@@ -45,7 +45,7 @@ def fold_unit(
     own = foremost((record for record in counting if record.data_level is DataLevel.SERIAL), MAX_RECORDS + 1)
     kept = {record.key for record in own}
     # What a person corrected says nothing of when the machine had the unit.
-    failed = failed_after((record for record in came if record.key in kept), checks)
+    failed = failed_around((record for record in came if record.key in kept), checks)
     ordered = in_order(own, decided, permits, failed)
     unit = UnitFold(serial_number, rules)
     beyond = own[MAX_RECORDS] if len(own) > MAX_RECORDS else None

@@ -1,7 +1,8 @@
 """Golden samples: which checks decide about units, which units a check decides about, and what a person sees of it.
 
-That a failed check holds the units since the last good one is derived by the fold (contracts/route_golden.py); here
-is what the fold has to be given, and which units it has to be done for when a check arrives, late or not.
+That a failed check holds the units since the last good one, and until the next, is derived by the fold
+(contracts/route_golden.py); here is what the fold has to be given, and which units it has to be done for when a check
+arrives, late or not.
 """
 
 from collections import defaultdict
@@ -110,8 +111,8 @@ def _series(row: Fields) -> _Series:
 
 def _told(row: Fields) -> str:
     return (
-        f"{row['machine']}: golden sample {row['sample']}; its units since the last good check are on hold "
-        "(neurohub-central golden)"
+        f"{row['machine']}: golden sample {row['sample']}; its units since the last good check, and until the next, "
+        "are on hold (neurohub-central golden)"
     )
 
 
@@ -137,7 +138,7 @@ def _of(series: _Series) -> sa.ColumnElement[bool]:
 
 def _between(connection: sa.Connection, check: Fields) -> Iterator[str]:
     """Units with a record between the check before this one in its stream and the one after it; and of other streams
-    of the station, those that it may have come next after by time."""
+    of the station, those that it may stand next to by time."""
     stream, seq, at = check["stream_id"], check["seq"], check["completed_at"]
     in_stream = _of(_series(check)) & (facts.c.stream_id == stream)
     before = sa.select(sa.func.max(facts.c.seq)).where(in_stream, facts.c.seq < seq)
@@ -146,7 +147,7 @@ def _between(connection: sa.Connection, check: Fields) -> Iterator[str]:
     here = (facts.c.stream_id == stream) & (facts.c.seq > (first or 0))
     if last is not None:
         here &= facts.c.seq < last
-    elsewhere = (facts.c.stream_id != stream) & (facts.c.completed_at >= at - REACH) & (facts.c.completed_at < at)
+    elsewhere = (facts.c.stream_id != stream) & facts.c.completed_at.between(at - REACH, at + REACH)
     for place in (here, elsewhere):
         worked = sa.select(facts.c.serial_number).distinct()
         mine = (facts.c.station == check["station"]) & (facts.c.machine == check["machine"])
