@@ -8,7 +8,7 @@ from agent.settings import MachineSettings, StationSettings
 from agent.settings.dialogues import tools_of
 from agent.settings.secrets import is_secret
 
-_AT_START = ("station", "broker", "state_dir", "retention", "resend_after", "outbox")
+_AT_START = ("station", "broker", "state_dir", "retention", "resend_after", "outbox", "interlock")
 """Keys that are used once, as the station starts."""
 _OF_RECORDS = ("operator", "product_model", "part_patterns", "serial_numbers")
 """Keys of the station that every machine's records depend on."""

@@ -16,6 +16,7 @@ _WARNING = "warning: "
 _STATION = "docs/station.md#the-station"
 _PAGES = {
     "criteria": "docs/criteria.md#rules",
+    "interlock": "docs/interlock.md#the-second-way-http",
     "machines": "docs/station.md#a-machine",
     "outbox": "docs/outbox.md#keys-of-the-stations-file",
 }

@@ -1,4 +1,4 @@
-"""May this unit run here? Asked of central over MQTT within the machine's time, else decided by the station itself.
+"""May this unit run here? Asked of central within the machine's time, else decided by the station itself.
 
 One for the station: it holds what central last said of the LOTs (on disk too), the blocks of serial numbers, and what
 the station itself has done since. An answer that comes when nobody waits for it any more is discarded.
@@ -18,11 +18,11 @@ from agent.numbers import NumberBlocks
 from agent.offline import OwnWork, Rule
 from agent.outbox import Outbox
 from agent.settings import StationSettings
+from agent.ways import SecondWay, Ways
 from contracts.digest import RouteDigest
-from contracts.errors import LinkError, StoreError
+from contracts.errors import StoreError
 from contracts.interlock import (
     AnyAnswer,
-    AnyQuestion,
     NumbersAnswer,
     NumbersRequest,
     PermitAnswer,
@@ -74,6 +74,7 @@ class Decision:
     criteria_revision: str | None = None
     firmware: str | None = None
     firmware_checksum: str | None = None
+    by_http: bool = False
     notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -85,7 +86,7 @@ class Decision:
 class Interlock:
     """Made once; ``attach()`` and ``detach()`` with each connection to the broker, ``heard()`` with its messages."""
 
-    def __init__(self, settings: StationSettings, outbox: Outbox) -> None:
+    def __init__(self, settings: StationSettings, outbox: Outbox, http: SecondWay | None = None) -> None:
         station = settings.station
         self._station = station
         self._number = BY_CODE[station.process].number
@@ -97,8 +98,7 @@ class Interlock:
             if (found := machine.protocol_settings.asking()) is not None and found.numbers is not None
         }
         self.enabled = any(m.protocol_settings.asking() is not None for m in settings.machines.values())
-        self._session: Session | None = None
-        self._waiting: dict[str, asyncio.Future[AnyAnswer]] = {}
+        self._ways = Ways(self._topics.interlock, http, self._too_late)
         self._given_up: dict[str, bool] = {}
         self._digests: dict[str, RouteDigest] = {}
         self._unkept: dict[str, RouteDigest] = {}
@@ -138,7 +138,7 @@ class Interlock:
             self._work.clear()
             try:
                 await self._keep_digests()
-                filled = await self.numbers.fill(is_connected=self._session is not None)
+                filled = await self.numbers.fill(is_connected=self._ways.is_connected)
             except StoreError as error:
                 log.warning("what central said is not kept on disk", error=str(error))
                 filled = False
@@ -154,15 +154,12 @@ class Interlock:
 
     def attach(self, session: Session) -> None:
         """Central may be reached over this session."""
-        self._session = session
+        self._ways.attach(session)
         self._work.set()
 
     def detach(self) -> None:
-        """It may not: whoever waits for an answer decides by himself at once."""
-        self._session = None
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.cancel()
+        """It may not: whoever waits for an answer takes the second way, or decides by himself at once."""
+        self._ways.detach()
 
     def heard(self, message: Message) -> bool:
         """Take an answer or a digest. False: the message is for somebody else."""
@@ -177,13 +174,7 @@ class Interlock:
         except ValidationError as error:
             log.warning("answer not understood", error=str(error)[:300])
             return True
-        waiting = self._waiting.get(answer.request_id)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(answer)
-        elif isinstance(answer, PermitAnswer):
-            self._too_late(answer)
-        elif isinstance(answer, NumbersAnswer):
-            log.info("late block of numbers discarded", lot_number=answer.lot_number)
+        self._ways.take(answer)
         return True
 
     # -- decisions ---------------------------------------------------------------------------------------------------
@@ -198,9 +189,9 @@ class Interlock:
             lot_number=asked.lot_number,
             within_seconds=min(max(within_s, 0.001), 60.0),
         )
-        answer = await self._answered(question, within_s)
-        if isinstance(answer, PermitAnswer):
-            return self._by_central(answer)
+        said = await self._ways.ask(question, within_s)
+        if isinstance(said.answer, PermitAnswer):
+            return self._by_central(said.answer, by_http=said.by_http)
         decision = self._by_itself(question.request_id, asked)
         self._given_up[question.request_id] = decision.granted
         while len(self._given_up) > REMEMBERED:
@@ -209,7 +200,7 @@ class Interlock:
 
     def give_back(self, serial_number: str, permit: int) -> None:
         """A permit of central's never reached its machine: another station may have the unit."""
-        self._return(serial_number, permit)
+        self._ways.give_back(PermitReturned(**self._common(), serial_number=serial_number, permit=permit))
 
     def worked(self, record: ProcessRecord) -> None:
         """A result is on disk: the station knows it before central does."""
@@ -218,7 +209,7 @@ class Interlock:
             if found is not None:
                 self._own[found[0]] = found[1]
 
-    def _by_central(self, answer: PermitAnswer) -> Decision:
+    def _by_central(self, answer: PermitAnswer, *, by_http: bool) -> Decision:
         notes = {}
         if self._given:
             self._given, notes[GIVEN_NOTE] = 0, "0"
@@ -226,6 +217,7 @@ class Interlock:
         return Decision(
             request_id=answer.request_id,
             decided_by=DecidedBy.CENTRAL,
+            by_http=by_http,
             refusal=refusal,
             permit=answer.permit,
             lot_number=answer.lot_number,
@@ -259,38 +251,14 @@ class Interlock:
             notes=notes,
         )
 
-    async def _answered(self, question: AnyQuestion, within_s: float) -> AnyAnswer | None:
-        session = self._session
-        if session is None or within_s <= 0:
-            return None
-        waiting: asyncio.Future[AnyAnswer] = asyncio.get_running_loop().create_future()
-        self._waiting[question.request_id] = waiting
-        try:
-            async with asyncio.timeout(within_s):
-                await session.publish(self._topics.interlock, question.model_dump_json().encode())
-                return await waiting
-        except (TimeoutError, LinkError):
-            return None
-        except asyncio.CancelledError:
-            if not waiting.cancelled():
-                raise
-            return None  # the link is gone
-        finally:
-            del self._waiting[question.request_id]
-
-    def _too_late(self, answer: PermitAnswer) -> None:
+    def _too_late(self, answer: AnyAnswer) -> None:
+        if not isinstance(answer, PermitAnswer):
+            log.info("late block of numbers discarded", lot_number=answer.lot_number)
+            return
         granted_here = self._given_up.pop(answer.request_id, None)
         log.info("late answer discarded", serial_number=answer.serial_number, granted=answer.granted)
         if answer.granted and granted_here is False:
-            self._return(answer.serial_number, answer.permit)
-
-    def _return(self, serial_number: str, permit: int) -> None:
-        session = self._session
-        if session is None:
-            return  # central's lease ends by its time
-        returned = PermitReturned(**self._common(), serial_number=serial_number, permit=permit)
-        task = asyncio.ensure_future(session.publish(self._topics.interlock, returned.model_dump_json().encode()))
-        task.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+            self.give_back(answer.serial_number, answer.permit)
 
     def _common(self) -> dict[str, object]:
         return {
@@ -328,5 +296,5 @@ class Interlock:
 
     async def _ask_numbers(self, lot_number: str, count: int, request_id: str, within_s: float) -> NumbersAnswer | None:
         asked = {**self._common(), "request_id": request_id}
-        answer = await self._answered(NumbersRequest(**asked, lot_number=lot_number, count=count), within_s)
-        return answer if isinstance(answer, NumbersAnswer) else None
+        said = await self._ways.ask(NumbersRequest(**asked, lot_number=lot_number, count=count), within_s)
+        return said.answer if isinstance(said.answer, NumbersAnswer) else None

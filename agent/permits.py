@@ -200,6 +200,7 @@ class Permits:
             granted=record.granted,
             refusal=None if record.refusal is None else record.refusal.value,
             decided_by=record.decided_by.value,
+            by_http=record.by_http,
         )
         if loop.time() > deadline:
             self.late += 1
@@ -277,6 +278,7 @@ class Permits:
             request_number=request if isinstance(request, bool | int | str) else None,
             granted=decision.granted,
             decided_by=decision.decided_by,
+            by_http=decision.by_http,
             permit=decision.permit,
             flagged=decision.flagged,
             refusal=None if refusal is None else refusal.code,

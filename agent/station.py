@@ -5,6 +5,7 @@ import signal
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import structlog
 from sdnotify import SystemdNotifier
@@ -32,6 +33,9 @@ from drivers.base import Driver
 from drivers.registry import protocols
 from messaging.watchdog import feed_watchdog
 
+if TYPE_CHECKING:
+    from agent.central_api import CentralHttp
+
 log = structlog.get_logger()
 
 PRUNE_EVERY_S = 60.0
@@ -58,7 +62,8 @@ async def run_station(settings: StationSettings, source: Source) -> None:
     try:
         clock = CentralClock()
         clock.recall(await outbox.note(CLOCK_NOTE))
-        interlock = Interlock(settings, outbox)
+        http = _central_http(settings)
+        interlock = Interlock(settings, outbox, http)
         await interlock.open()
         criteria = StationCriteria(settings, clock)
         criteria.recall()
@@ -87,6 +92,8 @@ async def run_station(settings: StationSettings, source: Source) -> None:
                     tasks.create_task(history.run()),
                     tasks.create_task(_reload_when(wanted, reloading)),
                 ]
+                if http is not None:
+                    background.insert(0, tasks.create_task(http.run()))
                 log.info("station running", station=settings.station.id, machines=sorted(machines.supervisors))
                 await stop.wait()
                 log.info("station stopping")
@@ -193,6 +200,16 @@ def _password(settings: StationSettings) -> str | None:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SetupError(f"broker.password_file {path} cannot be read: {error}") from error
+
+
+def _central_http(settings: StationSettings) -> "CentralHttp | None":
+    if settings.interlock.http is None or not any(
+        machine.protocol_settings.asking() is not None for machine in settings.machines.values()
+    ):
+        return None
+    from agent.central_api import CentralHttp  # noqa: PLC0415  # httpx costs memory
+
+    return CentralHttp(settings.interlock.http)
 
 
 async def _prune(outbox: Outbox, retention_s: float, pressed: asyncio.Event) -> None:

@@ -39,7 +39,8 @@ class PermitRecord(Contract):
     ``request_number`` is the machine's own number of its request. ``permit`` is central's number, None where central
     did not decide. ``flagged``: permitted although nothing at hand proved that the unit may run here. ``refusal`` is
     given exactly when it was not granted. ``asked`` is what the machine asked about, where that is no serial number.
-    ``asked_at`` and ``answered_at`` are the station's clock.
+    ``by_http``: central's answer came over HTTP; otherwise it came over MQTT. ``asked_at`` and ``answered_at`` are the
+    station's clock.
     """
 
     kind: Literal["permit"]
@@ -56,6 +57,7 @@ class PermitRecord(Contract):
     request_number: StrictBool | StrictInt | StrictStr | None = None
     granted: bool
     decided_by: DecidedBy
+    by_http: bool = False
     permit: PermitNumber | None = None
     flagged: bool = False
     refusal: RefusalCode | None = None

@@ -26,8 +26,9 @@ def fill_in(document: Document, environment: Mapping[str, str] = os.environ) -> 
 
 
 def is_secret(path: KeyPath) -> bool:
-    """Whether a value at this place is nobody's to read: the broker's password, and what a tool is told as one."""
-    if path == ("broker", "password"):
+    """Whether a value at this place is nobody's to read: the broker's password, that of central's API, and what a
+    tool is told as one."""
+    if path in (("broker", "password"), ("interlock", "http", "password")):
         return True
     in_environment = len(path) == 5 and path[0] == "machines" and path[2:4] == ("run", "environment")
     return in_environment and _SECRET.search(str(path[-1])) is not None

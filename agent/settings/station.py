@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, InstanceOf, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
@@ -45,6 +46,19 @@ def _broker_url(url: str) -> str:
             raise ValueError(f"{error}; use the keys username and password_file") from error
         raise
     return url
+
+
+def _api_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its text repeats the URL
+        is_address = False
+    if "@" in url:
+        raise ValueError("no user name or password in the URL: they end up in logs; use the keys username and password")
+    if not is_address or parts.query or parts.fragment:
+        raise ValueError("the API's address looks like https://mes.local:8443/api/v1")
+    return url if parts.path.strip("/") else url.rstrip("/") + "/api/v1"
 
 
 BrokerUrl = Annotated[str, AfterValidator(_broker_url)]
@@ -116,6 +130,33 @@ class BrokerSettings(Strict):
     @property
     def _all(self) -> tuple[str, ...]:
         return (self.url,) if self.url is not None else self.urls
+
+
+class CentralApi(Strict):
+    """Central's REST API, and who we are to it."""
+
+    url: Annotated[str, AfterValidator(_api_url)]
+    """``https://host[:port]``; the path is ``/api/v1`` where none is written."""
+    username: Text
+    """The station's user at central (``neurohub-central user add``), of the role OPERATOR: its name is the station's
+    ``id``."""
+    password: Annotated[SecretStr, Field(min_length=1)]
+    """Its password: ``"file:/path"`` or ``"${NAME}"`` of the environment; plain text only with ``dev: true``."""
+    ca: AbsolutePath | None = None
+    """File (PEM) of the authority that signs the API's certificate. None: the authorities this computer trusts."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.ca is not None and not self.url.startswith("https:"):
+            raise ValueError("ca: certificates need an https:// url; over http:// they would not be used")
+        return self
+
+
+class StationInterlock(Strict):
+    """How central is asked whether a unit may start, beside MQTT."""
+
+    http: CentralApi | None = None
+    """The second way, for when MQTT gives no answer. None: there is no second way."""
 
 
 class OutboxSettings(Strict):
@@ -190,6 +231,7 @@ class StationKeys(Strict):
     dev: bool = False
     """A station on somebody's desk: secrets may stand in the file. Never at a machine."""
     outbox: OutboxSettings = OutboxSettings()
+    interlock: StationInterlock = StationInterlock()
     operator: Text | None = None
     """Who works at the station, for machines that do not say so (``unit.operator``)."""
     product_model: Text | None = None

@@ -3,15 +3,17 @@
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from agent.settings.dialogues import told_from
 from agent.settings.machine import MachineSettings
 from agent.settings.references import measured_by
-from agent.settings.station import StationKeys
+from agent.settings.station import CentralApi, StationKeys
 from contracts.criteria import Criterion
 from documents.document import Document, MappingNode, Node, ScalarNode, SequenceNode
 from documents.issues import Issue, KeyPath, issue_at
 
+_THIS_COMPUTER = ("127.0.0.1", "localhost", "::1")
 _WORD = re.compile(r"[^\s{}.,:=]+")
 
 
@@ -40,9 +42,21 @@ def _missing_files(document: Document, station: StationKeys) -> Iterator[Issue]:
         if file is not None and not file.is_file():
             message = f"there is no file {file} on this computer; without it the station reaches no broker"
             yield _warning(document, ("broker", key), message)
+    if station.interlock.http is not None:
+        yield from _of_api(document, station.interlock.http)
     if station.state_dir is not None and station.state_dir.exists() and not station.state_dir.is_dir():
         message = f"{station.state_dir} is no folder on this computer; let state_dir name a folder"
         yield _warning(document, ("state_dir",), message)
+
+
+def _of_api(document: Document, api: CentralApi) -> Iterator[Issue]:
+    """Central's API, the interlock's second way."""
+    if api.ca is not None and not api.ca.is_file():
+        message = f"there is no file {api.ca} on this computer; without it the station asks central over MQTT alone"
+        yield _warning(document, ("interlock", "http", "ca"), message)
+    if api.url.startswith("http:") and urlsplit(api.url).hostname not in _THIS_COMPUTER:
+        message = "over http:// the password can be read on the way; give the API a certificate and write https://"
+        yield _warning(document, ("interlock", "http", "url"), message)
 
 
 def _of_machine(document: Document, machine: MachineSettings) -> Iterator[Issue]:

@@ -33,6 +33,7 @@ ROUTERS = (
     "serials",
     "process_data",
     "criteria",
+    "interlock",
     "stations",
     "exceptions",
     "holds",
@@ -113,7 +114,7 @@ def from_environment() -> FastAPI:
     """The application of a process of its own. Raises SetupError."""
     configure_logging()
     central, settings = load_settings(), load_api_settings()
-    store = Store(central.database_url, echo=central.database_echo)
+    store = Store(central.database_url, echo=central.database_echo, lease_s=central.permits.lease_s)
     store.check_schema()
     return create_app(store, settings, central.calendar, central.permits, central.serial_form)
 

@@ -32,11 +32,14 @@ def answer(
 ) -> PermitAnswer:
     """The answer, kept with its number. A question that was answered gets the same answer. ``lease_s``: the site's
     own length of a lease."""
-    known = connection.execute(sa.select(permits.c.answer).where(permits.c.request_id == question.request_id))
-    said = known.scalar_one_or_none()
+    said = _said(connection, question.request_id)
     if said is not None:
-        return PermitAnswer.model_validate_json(said)
+        return said
     number = next_number(connection, now)
+    # Whoever answered the same question meanwhile, over the other way, has let go of the number by now.
+    said = _said(connection, question.request_id)
+    if said is not None:
+        return said
     given = _decided(connection, question, limits, number, now, lease_s)
     if given.granted:
         lease(connection, question.serial_number, question.station, number, now, given.lease_seconds)
@@ -57,6 +60,12 @@ def answer(
         ],
     )
     return given
+
+
+def _said(connection: sa.Connection, request_id: str) -> PermitAnswer | None:
+    known = connection.execute(sa.select(permits.c.answer).where(permits.c.request_id == request_id))
+    answered = known.scalar_one_or_none()
+    return None if answered is None else PermitAnswer.model_validate_json(answered)
 
 
 def next_number(connection: sa.Connection, now: datetime) -> int:

@@ -111,6 +111,8 @@ ROLES: dict[str, Role | None] = {
     "GET /criteria/{}": OPERATOR,
     "POST /criteria/{}": MANAGER,
     "POST /criteria/{}/try": MANAGER,
+    "POST /interlock/permits": OPERATOR,
+    "POST /interlock/permits/return": OPERATOR,
     "GET /stations": MANAGER,
     "GET /stations/{}": MANAGER,
     "GET /streams": MANAGER,

@@ -343,6 +343,30 @@ def test_two_stations_that_ask_at_once_get_one_permit(new_database: NewDatabase)
                 connection.execute(sa.delete(leases))
 
 
+def test_a_question_that_comes_over_both_ways_at_once_has_one_answer(new_database: NewDatabase) -> None:
+    url = new_database()
+    with opened(url) as store:
+        lot_of(store)
+        Line(store).went("1P 2P")
+        for turn in range(5):
+            begin = threading.Barrier(2)
+            answers: list[PermitAnswer] = []
+
+            def one(request_id: str, begin: threading.Barrier = begin, answers: list[PermitAnswer] = answers) -> None:
+                with opened(url) as own:
+                    begin.wait()
+                    answers.append(ask(own, 3, request_id=request_id))
+
+            threads = [threading.Thread(target=one, args=(f"{turn:032x}",)) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len(answers) == 2
+            assert answers[0] == answers[1]
+        assert len(rows(store, "permits")) == 5
+
+
 # -- answers are kept ------------------------------------------------------------------------------------------------
 
 

@@ -21,9 +21,11 @@ from drivers.modbus.settings import ModbusSettings
 from drivers.modbus.simulator import ModbusSimulator
 from tests.contract.test_store_interlock import Line, lot_of
 from tests.support.agents import CONFIG, addresses, agent, kept
+from tests.support.api import PASSWORD
 from tests.support.brokers import RunningBroker, iotcore_broker
 from tests.support.line import central, permits
 from tests.support.processes import Process
+from tests.support.serving import add_user, served
 from tests.support.stores import minutes
 
 TRIES = int(os.environ.get("INTERLOCK_TRIES", "3"))
@@ -100,6 +102,30 @@ def answers(folder: Path) -> list[tuple[bool, str, str | None]]:
     """Granted, decided by, refusal: every answer the station kept."""
     records = [one for one in kept(folder) if one.get("kind") == "permit"]
     return [(one["granted"], one["decided_by"], one.get("refusal")) for one in records]
+
+
+async def test_without_a_broker_central_decides_over_http(tmp_path: Path) -> None:
+    store, folder, file = opened(f"sqlite:///{tmp_path}/central.db"), tmp_path / "P03-A", tmp_path / "P03-A.yaml"
+    add_user(store, "P03-A")
+    secret = tmp_path / "secret"
+    secret.write_text(f"{PASSWORD}\n", encoding="utf-8")
+    try:
+        async with served(store) as port, asking_machine() as (machine, overrides):
+            http = f"{{url: 'http://127.0.0.1:{port}', username: P03-A, password: 'file:{secret}'}}"
+            text = (CONFIG / "P03-A.yaml").read_text(encoding="utf-8")
+            file.write_text(f"{text}\ninterlock: {{http: {http}}}\n", encoding="utf-8")
+            async with agent(file, folder, overrides) as station:
+                await station.line("machine connected")
+                await station.line("central can be asked over HTTP")
+                yes = await machine.ask(UNITS[0])
+                assert yes is not None
+                assert (yes["granted"], yes["serial_number"]) == (1, UNITS[0])
+                await station.stop()
+        [answer] = kept(folder)
+        assert (answer["decided_by"], answer["by_http"]) == ("CENTRAL", True)
+        assert PASSWORD not in "".join(station.output)
+    finally:
+        store.close()
 
 
 async def test_central_decides_and_the_result_carries_its_permit(tmp_path: Path) -> None:

@@ -89,6 +89,37 @@ def test_so_is_one_that_a_tool_is_told(tmp_path: Path) -> None:
     assert "LANG" not in said
 
 
+def test_so_is_the_password_of_centrals_api(tmp_path: Path) -> None:
+    api = "interlock: {http: {url: 'https://mes.local', username: P03-A, password: hunter2}}"
+    said = refused(written(tmp_path, f"{BROKER}\n{api}"))
+    assert "interlock.http.password: a secret stands here in plain text" in said
+    assert "hunter2" not in said
+    settings = loaded(tmp_path, f"{BROKER}\ndev: true\n{api}")
+    shown = "".join(differences(settings, loaded(tmp_path, f"{BROKER}\ndev: true")))
+    assert settings.interlock.http is not None
+    assert settings.interlock.http.url == "https://mes.local/api/v1"
+    assert "interlock.http.username" in shown
+    assert "hunter2" not in shown + repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("api", "told"),
+    [
+        ("url: 'https://me:hunter2@mes.local', username: a, password: '${X}'", "no user name or password in the URL"),
+        ("url: 'mqtt://mes.local', username: a, password: '${X}'", "looks like https://mes.local:8443/api/v1"),
+        ("url: 'https://', username: a, password: '${X}'", "looks like https://mes.local:8443/api/v1"),
+        ("url: 'http://mes.local', username: a, password: '${X}', ca: /etc/ca.pem", "ca: certificates need an https"),
+    ],
+)
+def test_an_address_of_the_api_that_cannot_be_used_is_told(
+    api: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("X", "12345")
+    said = refused(written(tmp_path, f"{BROKER}\ninterlock: {{http: {{{api}}}}}"))
+    assert told in said
+    assert "hunter2" not in said
+
+
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
 def test_a_file_that_cannot_be_read_is_told(content: bytes | None, tmp_path: Path) -> None:
     secret = tmp_path / "secret"

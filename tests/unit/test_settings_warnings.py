@@ -37,6 +37,29 @@ def test_check_warns_with_the_place_and_the_remedy_and_is_content(tmp_path: Path
     assert "right; station P02-A" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("api", "told"),
+    [
+        ("url: 'http://mes.local'", "interlock.http.url: warning: over http:// the password can be read"),
+        (
+            "url: 'https://mes.local', ca: /nowhere/ca.pem",
+            "interlock.http.ca: warning: there is no file /nowhere/ca.pem",
+        ),
+        ("url: 'http://127.0.0.1:8000'", None),
+    ],
+)
+def test_a_second_way_that_is_open_or_cannot_work_is_told(api: str, told: str | None, tmp_path: Path) -> None:
+    file, port, secret = tmp_path / "station.yaml", tmp_path / "usb-FTDI_A1", tmp_path / "secret"
+    port.touch()
+    secret.write_text("12345\n", encoding="utf-8")
+    text = STATION.replace("/dev/ttyUSB0", str(port)).replace("{idle: 20ms}", '{end: "\\r"}')
+    http = f"{{{api}, username: P02-A, password: 'file:{secret}'}}"
+    file.write_text(f"{text}interlock: {{http: {http}}}\n", encoding="utf-8")
+    warnings = [str(warning) for warning in load(file).warnings]
+    assert len(warnings) == (told is not None)
+    assert all(told is not None and told in warning for warning in warnings)
+
+
 def test_a_lasting_name_is_no_warning(tmp_path: Path) -> None:
     file = tmp_path / "station.yaml"
     port = tmp_path / "usb-FTDI_A1"
