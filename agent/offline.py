@@ -12,9 +12,9 @@ from contracts.identity import lot_of_serial
 from contracts.permit import DecidedBy
 from contracts.processes import BY_CODE
 from contracts.record import Part, ProcessRecord
-from contracts.refusals import LIFTED_BY_WORK, Refusal, RefusalCode
+from contracts.refusals import Refusal, RefusalCode
 from contracts.route_model import RouteLimits, UnitStatus
-from contracts.route_start import may_start, may_start_by_its_own, may_start_in
+from contracts.route_start import belongs_elsewhere, may_start, may_start_by_its_own, may_start_in
 from drivers.interlock import Allow
 
 LIMITS = RouteLimits()
@@ -99,7 +99,10 @@ def known(
     refusal = (may_start_in(lot) if lot is not None else None) or may_start(state, lot, number, LIMITS)
     if digest is None and unit is not None:  # nobody has told of the LOT: what was done here counts all the same
         of_own = may_start_by_its_own(unit.state(serial, _ONCE), number, LIMITS)
-        refusal = refusal if of_own is None or of_own.code in LIFTED_BY_WORK else of_own
+        refusal = refusal if of_own is None or of_own.may_have_been_lifted else of_own
+    inside = lot_of_serial(serial)
+    of_lot = inside[0] if inside is not None else digest.lot_number if digest is not None else None
+    refusal = belongs_elsewhere(of_lot, lot_number) or refusal
     model = unit.model if unit is not None else None
     if model is None and digest is not None:
         model = digest.product_model
@@ -120,7 +123,7 @@ def ruled(found: Known, rule: Rule, given: int) -> Ruling:
     work. What people decided, and what this station knows itself, is.
     """
     refusal = found.refusal
-    if refusal is not None and refusal.code not in LIFTED_BY_WORK:
+    if refusal is not None and not refusal.may_have_been_lifted:
         return Ruling(refusal, DecidedBy.DIGEST)
     if rule == "block":
         detail = "central does not answer, and this station starts nothing without it (interlock.offline: block)"

@@ -20,7 +20,8 @@ class UnitDigest(Contract):
     """Where one unit stands, as far as a permit depends on it.
 
     ``passed`` and ``overridden`` are process numbers. ``attempts`` counts judged measurements since the last rework,
-    by process number. ``hold`` says why the unit is on hold. A default is left out of what is published.
+    by process number. ``hold`` says why the unit is on hold. ``deleted``: it was taken away, and nothing was ever
+    done to it. A default is left out of what is published.
     """
 
     status: UnitStatus = UnitStatus.IN_PROGRESS
@@ -33,6 +34,7 @@ class UnitDigest(Contract):
     reworks: Number = 0
     failure: str | None = None
     model: str | None = None
+    deleted: bool = False
 
     @classmethod
     def of(cls, unit: UnitState) -> Self:
@@ -48,6 +50,7 @@ class UnitDigest(Contract):
             reworks=unit.rework_count,
             failure=_short(unit.failure_reason),
             model=unit.product_model,
+            deleted=unit.deleted_at is not None,
         )
 
     def state(self, serial_number: str, at: UtcTime) -> UnitState:
@@ -65,6 +68,7 @@ class UnitDigest(Contract):
             overridden=frozenset(self.overridden),
             holds=() if self.hold is None else (Hold(hold_id=_DIGEST_HOLD, reason=self.hold),),
             product_model=self.model,
+            deleted_at=at if self.deleted else None,
         )
 
 

@@ -49,10 +49,17 @@ class RefusalCode(StrEnum):
 
 @dataclass(frozen=True)
 class Refusal:
-    """A permit refused: the cause, and what a person reads of this very unit."""
+    """A permit refused: the cause, and what a person reads of this very unit. ``certain``: no work at other stations
+    takes it away, whatever its code."""
 
     code: RefusalCode
     detail: str
+    certain: bool = False
+
+    @property
+    def may_have_been_lifted(self) -> bool:
+        """Whether work at other stations may have taken it away, for who knows only what was true a while ago."""
+        return self.code in LIFTED_BY_WORK and not self.certain
 
 
 LIFTED_BY_WORK = frozenset(
@@ -73,7 +80,9 @@ _TEXTS = {
         1, "등록되지 않은 LOT입니다. LOT 번호를 확인하세요.", "Unknown LOT. Check the LOT number."
     ),
     RefusalCode.SERIAL_NOT_FOUND: _Texts(
-        2, "등록되지 않은 제품입니다. 시리얼 번호를 다시 스캔하세요.", "Unknown unit. Scan the serial number again."
+        2,
+        "등록되지 않았거나 다른 LOT의 제품입니다. 번호를 확인하세요.",
+        "Unknown unit, or one of another LOT. Check its number.",
     ),
     RefusalCode.PREVIOUS_PROCESS_NOT_COMPLETED: _Texts(
         3,

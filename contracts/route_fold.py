@@ -308,6 +308,7 @@ class UnitFold:
                 failure_reason=self.failure_reason(),
                 passed={number: record.key for number, record in self.passed.items()},
                 overridden=frozenset(self.overridden),
+                deleted_at=None if self.attempts or self.began_at else self.deleted_at,
             )
             refusal = may_start_by_its_own(now, number, self.limits)
             why = None if refusal is None else f"{refusal.code}, {refusal.detail}"

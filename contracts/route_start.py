@@ -32,6 +32,14 @@ def may_start(
     return may_start_by_its_own(unit, process_number, rules)
 
 
+def belongs_elsewhere(lot_number: str | None, named: str | None) -> Refusal | None:
+    """What stops a unit of one LOT where the machine or the operator names another: one of both is mixed up."""
+    if lot_number is None or named is None or named == lot_number:
+        return None
+    detail = f"the unit belongs to {lot_number}, the request names {named}"
+    return Refusal(RefusalCode.SERIAL_NOT_FOUND, detail, certain=True)
+
+
 def may_start_in(lot: LotState) -> Refusal | None:
     """What of a LOT stops every one of its units."""
     if lot.status is LotStatus.CLOSED:
@@ -44,6 +52,8 @@ def may_start_in(lot: LotState) -> Refusal | None:
 def may_start_by_its_own(unit: UnitState, number: int, rules: RouteLimits) -> Refusal | None:
     """What of a unit itself, its holds left out, stops it at a process of the route."""
     name = rules.name(number)
+    if unit.deleted_at is not None:
+        return Refusal(RefusalCode.SERIAL_NOT_FOUND, "the unit was taken away by an administrator", certain=True)
     if unit.status is UnitStatus.PASSED:
         return Refusal(RefusalCode.DUPLICATE_PASS_COMPLETE, "the unit has passed all processes")
     reject_label = unit.status is UnitStatus.FAILED and number == rules.label_process

@@ -22,7 +22,7 @@ from contracts.identity import lot_of_serial
 from contracts.interlock import PermitAnswer, PermitRequest, refused
 from contracts.refusals import Refusal, RefusalCode
 from contracts.route_model import Hold, LotState, LotStatus, RouteLimits, UnitState, UnitStatus
-from contracts.route_start import may_start
+from contracts.route_start import belongs_elsewhere, may_start
 
 _NUMBER = "permit_number"
 
@@ -145,7 +145,7 @@ def _decided(
     lot_number = unit.lot_number if unit is not None else inside[0] if inside is not None else question.lot_number
     row = lot_row(connection, lot_number)
     lot = lot_state(row) if row is not None and row["created"] else None
-    refusal = may_start(unit, lot, process.number, limits)
+    refusal = belongs_elsewhere(lot_number, question.lot_number) or may_start(unit, lot, process.number, limits)
     if refusal is None:
         busy = holder(connection, question.serial_number, now)
         if busy not in (None, question.station):

@@ -158,6 +158,19 @@ def test_the_causes_that_lie_in_the_lot(line: Line) -> None:
     assert ask(store, 2, OTHER).granted
 
 
+def test_a_unit_is_refused_where_the_machine_names_another_lot(line: Line) -> None:
+    other = "WF-KR-261102D-002"
+    lot_of(line.store, other)
+    line.went("1P")
+    answer = ask(line.store, 2, lot_number=other)
+    assert (answer.refusal, answer.detail) == (
+        R.SERIAL_NOT_FOUND,
+        f"the unit belongs to {LOT}, the request names {other}",
+    )
+    assert ask(line.store, 1, f"{LOT}-0007", lot_number=other).refusal is R.SERIAL_NOT_FOUND, "its number says it"
+    assert ask(line.store, 2, lot_number=LOT).granted
+
+
 def test_a_process_that_is_switched_off_is_not_in_the_route(line: Line) -> None:
     line.went("1P")
     with line.store.database.writing() as connection:

@@ -33,6 +33,8 @@ CASES: list[tuple[str | None, LotState | None, int, RefusalCode | None]] = [
     ("1P", OPEN, 9, R.INVALID_PROCESS_SEQUENCE),
     (None, OPEN, 0, R.INVALID_PROCESS_SEQUENCE),
     (None, OPEN, 2, R.SERIAL_NOT_FOUND),
+    ("N X", OPEN, 1, R.SERIAL_NOT_FOUND),  # taken away
+    ("N X N", OPEN, 1, None),
     (None, None, 1, R.LOT_NOT_FOUND),
     ("1P", None, 2, R.LOT_NOT_FOUND),
     ("1P", CLOSED, 2, R.LOT_CLOSED),

@@ -59,6 +59,7 @@ CASES: list[tuple[str | None, str | Allow, RefusalCode | None, DecidedBy, bool]]
     # what it cannot have changed
     ("1P 2P H", FLAGGED, R.ON_HOLD, DecidedBy.DIGEST, False),
     ("1P 2P H", "block", R.ON_HOLD, DecidedBy.DIGEST, False),
+    ("N X", FLAGGED, R.SERIAL_NOT_FOUND, DecidedBy.DIGEST, False),  # taken away
     ("1P S", FLAGGED, R.REWORK_NOT_ALLOWED, DecidedBy.DIGEST, False),
     ("1P 2P 3P", FLAGGED, R.PROCESS_ALREADY_PASSED, DecidedBy.DIGEST, False),
     ("1P 2P 3F 3F 3F", FLAGGED, R.RETEST_LIMIT_REACHED, DecidedBy.DIGEST, False),
@@ -80,6 +81,20 @@ def test_a_manager_reaches_a_station_that_is_offline() -> None:
     found = find({LOT: digest_of(held, [], "e", 1, minute(0))})
     assert found.refusal is not None
     assert found.refusal.code is R.LOT_CLOSED
+
+
+@pytest.mark.parametrize("serial", [SERIAL, f"{LOT}-0001"])
+def test_a_unit_is_refused_where_the_machine_names_another_lot(serial: str) -> None:
+    """The LOT by the digest that names the unit, or by the number itself."""
+    other = LOT[:-1] + "2"
+    told = digests("1P 2P")
+    for lots in (told, {}) if serial != SERIAL else (told,):
+        ruling = ruled(known(serial, other, 3, lots, {}), FLAGGED, given=0)
+        assert ruling.refusal is not None
+        assert ruling.refusal.code is R.SERIAL_NOT_FOUND
+        assert LOT in ruling.refusal.detail
+        assert other in ruling.refusal.detail
+    assert ruled(known(serial, LOT, 3, told, {}), FLAGGED, given=0).refusal is None
 
 
 def test_without_any_digest_nothing_is_known() -> None:
