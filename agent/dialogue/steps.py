@@ -39,6 +39,7 @@ from agent.dialogue.state import (
     ToolValue,
 )
 from contracts.base import SerialNumber
+from contracts.identity import lot_of_serial
 from contracts.measurement import Scalar
 from contracts.patterns import compiled
 from contracts.serial_form import SerialForm
@@ -50,6 +51,9 @@ _REWORK_BEGUN = timedelta(minutes=1)
 
 _USUAL_NUMBERS = ("WF-KR-241118D-001-0001", "SN-241118-001")
 """Units' numbers as they are in the field: a pattern that fits them, ``.*``, tells no part from a unit."""
+
+_ANY_WORDS = ("read again", "READ AGAIN", "READ-AGAIN", "readagain", "READAGAIN")
+"""A pattern that fits one of them is for what people say in their own words, and tells nothing by its form."""
 
 Turn = tuple[State, bool]
 """Where the dialogue stands now, and whether the operator is to be told."""
@@ -220,6 +224,10 @@ class Dialogue:
             return self._rework_answer(state, code, at)
         if step.defects is not None:
             return self._defect(state, step.defects, code, at)
+        if step.source is not None and self._is_a_unit(code):
+            # What the tool says next would be the other unit's.
+            given_up = f"{code} was scanned while {step.source} was waited for"
+            return self._cancelled(accepted(state, code, at), at, given_up, "OTHER_UNIT")
         if step.source is not None:
             return self._refused(state, "TOOL_WANTED", code=code, tool=step.source.partition(".")[0])
         if step.cards is not None:
@@ -230,7 +238,19 @@ class Dialogue:
             return self._refused(state, why, code=code, unit=step.unit or "")
         if step.pattern is not None and not compiled(step.pattern).fullmatch(code):
             return self._refused(state, "WRONG_FORM", code=code, form=step.pattern)
+        if step.pattern is not None and _is_free(step.pattern) and self._is_no_answer(code):
+            return self._refused(state, "NO_ANSWER_HERE", code=code)
         return self._take(state, code, code, at)
+
+    def _is_a_unit(self, code: str) -> bool:
+        """Whether it surely is a unit's number, by its form."""
+        told = [pattern for pattern in (self.settings.unit.pattern, self._form.pattern) if pattern is not None]
+        known = any(not _is_free(pattern) and compiled(pattern).fullmatch(code) for pattern in told)
+        return known or lot_of_serial(code) is not None
+
+    def _is_no_answer(self, code: str) -> bool:
+        """Whether what was scanned for a text in people's own words means something by itself."""
+        return self._is_a_unit(code) or self._means_something_else(code) or self._words.refusal(code) is not None
 
     def _rework_answer(self, state: State, code: str, at: datetime) -> Turn:
         rework = self.settings.rework
@@ -390,6 +410,11 @@ class Dialogue:
 
     def _refused(self, state: State, message: str, **about: str) -> Turn:
         return saying(state, Event.REFUSED, message, **about), True
+
+
+def _is_free(pattern: str) -> bool:
+    """Whether it takes people's own words."""
+    return any(compiled(pattern).fullmatch(words) for words in _ANY_WORDS)
 
 
 def _tells(pattern: str) -> bool:

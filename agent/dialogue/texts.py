@@ -36,6 +36,9 @@ MESSAGES: Mapping[str, Text] = {
     "SAME_UNIT": Text("이미 합격한 제품입니다: {code}", "This unit has just passed here: {code}"),
     "IS_THE_UNIT": Text("작업 중인 제품입니다: {code}", "This is the unit in hand: {code}"),
     "WRONG_FORM": Text("형식이 맞지 않습니다: {code}", "Not of the right form: {code}"),
+    "NO_ANSWER_HERE": Text(
+        "답이 아닙니다 (제품 번호 또는 카드): {code}", "No answer, but a unit's number or a card: {code}"
+    ),
     "UNKNOWN_CARD": Text("여기서 쓸 수 없는 카드입니다: {code}", "No card for this: {code}"),
     "NO_NUMBER": Text("숫자가 아닙니다: {code}", "Not a number: {code}"),
     "WRONG_UNIT": Text("단위가 {unit}이(가) 아닙니다: {code}", "Not in {unit}: {code}"),
@@ -60,6 +63,9 @@ MESSAGES: Mapping[str, Text] = {
     "KEPT": Text("저장됨 {number}: {serial_number} {outcome}", "Kept {number}: {serial_number} {outcome}"),
     "CANCELLED": Text("취소됨: {serial_number}", "Cancelled: {serial_number}"),
     "TIME_UP": Text("시간 초과로 취소됨: {serial_number}", "Cancelled, the time was up: {serial_number}"),
+    "OTHER_UNIT": Text(
+        "다른 제품을 스캔하여 취소됨: {serial_number}", "Cancelled, another unit was scanned: {serial_number}"
+    ),
     "CHANGED": Text("설정이 바뀌어 취소됨: {serial_number}", "Cancelled, the settings have changed: {serial_number}"),
     "NOT_BEGUN": Text("취소됨", "Cancelled"),
 }

@@ -373,6 +373,38 @@ def test_a_rework_is_authorised_by_cards() -> None:
     }
 
 
+@pytest.mark.parametrize("unit", [None, "WF-KR-.*", ".+"])
+def test_the_next_unit_and_a_card_are_no_text(unit: str | None) -> None:
+    """A step that takes any words would take the number of the next unit: two units in one record."""
+    steps = {**STEPS, "remark": {"pattern": ".+"}}
+    person = Person(dialogue(steps, unit={"pattern": unit} if unit else {}))
+    person.scans(UNIT, SPRING, BUSBAR)
+    person.drives(1.05)
+    person.scans("LOOKS-GOOD")
+    for code in (OTHER, "LOOKS-BAD", SPRING, "NOREAD"):
+        person.scans(code)
+        assert person.said == ("refused", "NO_ANSWER_HERE"), code
+    person.scans("scratch beside the cover")
+    assert person.state.phase is Phase.DONE
+    assert person.state.values()["remark"] == "scratch beside the cover"
+
+
+def test_a_number_of_the_form_that_a_step_names_is_its_answer() -> None:
+    """A part that has a number as units have: the form says so, and is no text in people's own words."""
+    person = Person(dialogue({"board": {"pattern": "SN-[0-9]{6}-[0-9]{3}"}}, unit={"pattern": "(SN|WF)-.*"}))
+    person.scans(UNIT, "SN-241118-001")
+    assert person.state.values()["board"] == "SN-241118-001"
+
+
+def test_the_next_unit_at_a_tools_step_gives_the_one_in_hand_up() -> None:
+    """What the tool says next would be the next unit's."""
+    person = Person(dialogue())
+    person.scans(UNIT, SPRING, BUSBAR, OTHER)
+    assert (person.state.phase, person.said) == (Phase.DONE, ("wait", "OTHER_UNIT"))
+    assert person.state.aborted == f"{OTHER} was scanned while {TOOL} was waited for, at torque"
+    assert person.state.serial_number == UNIT
+
+
 def test_a_rework_needs_a_reason_that_is_one() -> None:
     person = Person(dialogue(rework={"return_to": ["P02_LMA_ASSEMBLY"]}))
     person.scans("REWORK", UNIT)
