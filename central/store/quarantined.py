@@ -33,8 +33,17 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """What makes it the same thing when it is sent again: content, stream and range; else content and topic."""
-        place = f"{self.stream_id or self.topic}\n{self.first_seq}\n{self.last_seq}\n"
+        """What makes it the same thing when it is sent again: content, stream, range and whose it was taken for; else
+        content and topic.
+
+        What is refused to one station is not yet refused to another. Other content under a known number is the same
+        whoever brings it.
+        """
+        found = parse(self.topic)
+        place = self.stream_id or self.topic
+        if self.stream_id is not None and self.reason != OTHER_CONTENT:
+            place += f" {found[0].station if found else self.topic}"
+        place += f"\n{self.first_seq}\n{self.last_seq}\n"
         return sha256(place.encode() + self.payload).hexdigest()
 
 

@@ -1,6 +1,7 @@
 """What every database must do with what stations deliver: each record once, nothing lost, nothing in silence."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from contracts.facts import UnitScrapped
 from contracts.measurement import Measurement, Quality
 from contracts.record import Defect, ProcessRecord, ReworkRequest, canonical
 from contracts.route_model import MAX_RECORDS
+from contracts.topics import StationTopics
 from tests.support.stores import (
     LOT,
     MORNING,
@@ -155,6 +157,17 @@ def test_a_disputed_number_stays_disputed_and_its_contents_are_kept_once(store: 
     assert (third.conflicts, third.quarantined) == (1, 1)
     assert store.counts().quarantine == {OTHER_CONTENT: 3}
     assert rows(store, "process_data") == []
+
+
+def test_what_was_refused_to_another_station_does_not_hide_the_same_refused_to_its_own(store: Store) -> None:
+    """A copied outbox brings it on its own topic first: under its own station it must be found, too, and once."""
+    mine = reject(b'{"seq": 1}', first=1)
+    others = replace(mine, topic=StationTopics("gimcheon", "KR01", "P03-B").records)
+    moved = replace(mine, topic=StationTopics("gimcheon", "KR02", "P03-A").records)
+    store.ingest([delivery([], rejected=[others], station="P03-B")])
+    for again in (mine, mine, moved):
+        store.ingest([delivery([], rejected=[again])])
+    assert sorted(row["topic"] for row in rows(store, "quarantine")) == [mine.topic, others.topic]
 
 
 def test_a_conflict_with_a_row_taken_out_by_hand_stops_nothing(store: Store) -> None:
