@@ -156,7 +156,7 @@ class OutboxFile:
             _configure(connection)
             why = next(_findings(connection), None)
         except sqlite3.Error as error:
-            if not (is_damage(error) or _is_unreadable(error)):
+            if not is_damage(error):
                 connection.close()
                 raise
             why = str(error)
@@ -303,14 +303,6 @@ def _findings(connection: sqlite3.Connection) -> Iterator[str]:
         " - absent - (SELECT count(*) FROM records WHERE stream = streams.id) AS missing FROM streams WHERE missing"
     ):
         yield f"numbers that should be there are not: {missing} of stream {stream_id}"
-
-
-def _is_unreadable(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) in (
-        sqlite3.SQLITE_IOERR_READ,
-        sqlite3.SQLITE_IOERR_SHORT_READ,
-        sqlite3.SQLITE_IOERR_CORRUPTFS,
-    )
 
 
 def _proven_cursors(connection: sqlite3.Connection) -> Iterator[Cursor]:

@@ -149,14 +149,17 @@ class Writer:
         return self._connection
 
 
+_UNREADABLE = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
+
+
 def is_damage(error: sqlite3.Error) -> bool:
-    """True when the file itself is wrong."""
-    return _primary(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    """True when the file itself is wrong, or a part of it cannot be read: a bad sector does not heal."""
+    return _primary(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or _code(error) in _UNREADABLE
 
 
 def is_refusal(error: sqlite3.Error) -> bool:
-    """True when the disk would not take or give something."""
-    return _primary(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+    """True when the disk would not take something."""
+    return _primary(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and not is_damage(error)
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
@@ -166,7 +169,11 @@ def _roll_back(connection: sqlite3.Connection) -> None:
 
 
 def _primary(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return _code(error) & 0xFF
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0)
 
 
 def _answer(

@@ -179,7 +179,10 @@ async def test_cycles_that_are_damaged_themselves_are_left_behind(path: Path) ->
         assert [await box.cursor(name) for name in ("tester", "a", "b")] == [None, None, None]
 
 
-async def test_a_file_that_turns_out_damaged_while_it_is_used_is_set_aside_and_the_line_goes_on(path: Path) -> None:
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR_READ])  # the latter: a bad sector
+async def test_a_file_that_turns_out_damaged_while_it_is_used_is_set_aside_and_the_line_goes_on(
+    path: Path, code: int
+) -> None:
     old = await filled(path, 40)
     box = opened(path)
     heard: list[str] = []
@@ -188,8 +191,8 @@ async def test_a_file_that_turns_out_damaged_while_it_is_used_is_set_aside_and_t
 
         def find_it(connection: sqlite3.Connection) -> None:
             if not heard and box.stream_id == old:
-                error = sqlite3.DatabaseError("database disk image is malformed")
-                error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+                error = sqlite3.DatabaseError("found while it is read")
+                error.sqlite_errorcode = code
                 raise error
 
         with capture_logs() as logs:
