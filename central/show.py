@@ -297,7 +297,7 @@ def _state(stream: StreamStatus) -> Text:
     else:
         words.append({True: "online", False: "offline", None: "not heard of"}[stream.online])
     if not stream.owner:
-        words.append("another station's stream")
+        words.append("another station's stream" if stream.owned else "no record of it yet")
     if stream.copies:
         words.append(f"copied, {stream.copies} told to begin a new stream")
     if stream.parked:

@@ -15,7 +15,8 @@ from contracts.envelope import has_gaps
 class StreamStatus:
     """One stream of one station.
 
-    ``owner`` is False where the stream belongs to another station. ``present`` is the stream the station writes now.
+    ``owner`` is False where the stream belongs to another station, or to nobody yet: ``owned`` tells which.
+    ``present`` is the stream the station writes now.
     ``missing`` has not arrived although a higher seq has; ``gone`` is the part of it that the station no longer
     keeps. ``asked`` has arrived and is asked for again. ``backlog`` is what the station still has to deliver, as far
     as it has said: its birth and its messages tell ``last_seq``; of a stream with gaps nobody knows.
@@ -27,6 +28,7 @@ class StreamStatus:
     line: str
     stream_id: str
     owner: bool
+    owned: bool
     present: bool
     online: bool | None
     host: str | None
@@ -55,15 +57,16 @@ def stream_statuses(connection: sa.Connection, central_stream: str, station: str
         statement = statement.where(streams.c.station == station)
     rows = list(connection.execute(statement).mappings())
     rows.sort(key=lambda row: (row["born_at"] is not None, row["born_at"] or row["last_seen_at"]), reverse=True)
+    owned = set(connection.execute(sa.select(streams.c.stream_id).where(streams.c.owner)).scalars())
     seen: set[str] = set()
     found: list[StreamStatus] = []
     for row in sorted(rows, key=lambda row: row["station"]):  # sorting is stable: the latest born stays first
-        found.append(_status(row, present=row["station"] not in seen))
+        found.append(_status(row, present=row["station"] not in seen, owned=row["stream_id"] in owned))
         seen.add(row["station"])
     return found
 
 
-def _status(row: sa.RowMapping, *, present: bool) -> StreamStatus:
+def _status(row: sa.RowMapping, *, present: bool, owned: bool) -> StreamStatus:
     ledger = ledger_of(row)
     gone = _gone(ledger, row["oldest_available"])
     last_seq = max(ledger.last_seq or 0, ledger.highest)
@@ -77,6 +80,7 @@ def _status(row: sa.RowMapping, *, present: bool) -> StreamStatus:
     return StreamStatus(
         **same,
         present=present,
+        owned=owned,
         online=row["online"] if present else None,
         arrived=count(ledger.arrived),
         missing=ledger.missing,

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from central.show import streams_table
 from central.store import AlarmKind, Arrival, Claim, Seat, StationCommit, Store
 from central.store.ledger import find
 from contracts.envelope import Birth, Commit, HeldStream, successor
@@ -40,6 +41,11 @@ def born(store: Store, said: Birth) -> StationCommit:
     answer = store.register_birth(said)
     assert answer is not None
     return answer.told
+
+
+def shown(store: Store, station: str) -> str:
+    """What `streams` says of a station."""
+    return " ".join(str(cell) for column in streams_table(store.streams(station)).columns for cell in column.cells)
 
 
 def sent(
@@ -239,12 +245,14 @@ def test_a_copy_that_is_heard_first_takes_no_stream_from_the_station_that_writes
     topic = StationTopics("gimcheon", "KR01", "P03-B").records
     refused = [replace(reject(one, first=seq), topic=topic) for seq, one in enumerate(copied, 1)]
     store.ingest([delivery([], rejected=refused, station="P03-B")])
+    assert "no record of it yet" in shown(store, "P03-B"), "it is nobody's"
 
     assert born(store, birth(FIRST, last_seq=4, oldest_available=1)).commit.mint == ()
     assert store.alarms() == []
     of_mine = birth(FIRST, stream_id=OTHER_STREAM, earlier=(held,)).of_each_stream()[1]
     assert store.register_birth(of_mine, present=False) is not None
     assert store.register_birth(of_the_copy, present=False) is None
+    assert "another station's stream" in shown(store, "P03-B")
 
     # Numbers 1 and 4 have come; whoever asks from 1 on settles by what is told of those in between.
     store.ingest([sent(1), sent(4)])
