@@ -32,6 +32,8 @@ TRIES = int(os.environ.get("INTERLOCK_TRIES", "3"))
 LIMIT_S = 2.0 if TRIES < 100 else 0.5
 """Beside the other tests of the suite a machine has little of the processor."""
 POLL_S = 0.02
+NO_HURRY_S = 20.0
+"""Where the test is about who answers, and not about how soon."""
 UNITS = [f"SN-261102-{number:03d}" for number in range(1, 5)]
 
 
@@ -40,6 +42,7 @@ class Machine:
     """The sensor tester of P03-A; counts its requests and results."""
 
     simulator: ModbusSimulator
+    limit_s: float = LIMIT_S
     requests: int = 0
     results: int = 0
     answers: list[str] = field(default_factory=list)
@@ -48,7 +51,7 @@ class Machine:
         """What it is answered within its own limit: the station's and two looks more. None: silence, which means no."""
         self.requests += 1
         values = {"request_serial": serial, "request_number": self.requests}
-        answer = await self.simulator.ask(values, LIMIT_S + 2 * POLL_S)
+        answer = await self.simulator.ask(values, self.limit_s + 2 * POLL_S)
         return None if answer is None else dict(answer)
 
     async def measure(self, serial: str, temperature: float = 60.0) -> None:
@@ -59,11 +62,11 @@ class Machine:
 
 
 @asynccontextmanager
-async def asking_machine() -> AsyncIterator[tuple[Machine, list[str]]]:
+async def asking_machine(limit_s: float = LIMIT_S) -> AsyncIterator[tuple[Machine, list[str]]]:
     """The machine, and the overrides that lead its agent there."""
     chosen = [
         "machines.tester.interlock.enabled=true",
-        f"machines.tester.interlock.limit={LIMIT_S:g}s",
+        f"machines.tester.interlock.limit={limit_s:g}s",
         f"machines.tester.trigger.poll={POLL_S * 1000:g}ms",
     ]
     settings = load(CONFIG / "P03-A.yaml", chosen).machines["tester"].protocol_settings
@@ -71,7 +74,7 @@ async def asking_machine() -> AsyncIterator[tuple[Machine, list[str]]]:
     simulator = ModbusSimulator("tester", settings)
     overrides = [*chosen, *addresses("tester", await simulator.start())]
     try:
-        yield Machine(simulator), overrides
+        yield Machine(simulator, limit_s), overrides
     finally:
         await simulator.stop()
 
@@ -110,7 +113,7 @@ async def test_without_a_broker_central_decides_over_http(tmp_path: Path) -> Non
     secret = tmp_path / "secret"
     secret.write_text(f"{PASSWORD}\n", encoding="utf-8")
     try:
-        async with served(store) as port, asking_machine() as (machine, overrides):
+        async with served(store) as port, asking_machine(NO_HURRY_S) as (machine, overrides):
             http = f"{{url: 'http://127.0.0.1:{port}', username: P03-A, password: 'file:{secret}'}}"
             text = (CONFIG / "P03-A.yaml").read_text(encoding="utf-8")
             file.write_text(f"{text}\ninterlock: {{http: {http}}}\n", encoding="utf-8")
