@@ -65,7 +65,7 @@ def main(
             case Which.INTERLOCK:
                 asyncio.run(interlock.run(requests=1 if quick else 200, warm_up=1 if quick else 5))
             case Which.API:
-                asyncio.run(api.run(lots=2 if quick else 2_500, requests=1 if quick else 40))
+                asyncio.run(api.run(records=1_600 if quick else 2_000_000, requests=1 if quick else 40))
         print()
 
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ import httpx2
 from central.api.passwords import hashed
 from central.store import Author, Store, users
 from central.store.users import Role
-from tests.bench.api_seed import UNITS_IN_LOT, seed
 from tests.bench.figures import ms, table, times
+from tests.bench.seed import seed
 from tests.support.brokers import free_port
 from tests.support.postgres import running_cluster
 from tests.support.processes import Process
@@ -32,26 +33,21 @@ _PROCESSES = 8
 Ask = Callable[[httpx2.AsyncClient, int], Awaitable[httpx2.Response]]
 
 
-async def run(lots: int, requests: int) -> None:
-    """Measure every kind, ``requests`` by each client, and print it beside the floor."""
+async def run(records: int, requests: int) -> None:
+    """Measure every kind, ``requests`` by each client, on about so many records, and print it beside the floor."""
     with running_cluster(durable=True) as cluster, cluster.database() as url:
-        store = Store(url)
-        try:
-            store.migrate()
-            serial_number = seed(store, lots, _manager(store))
-        finally:
-            store.close()
-        await _measure(url, serial_number, lots * UNITS_IN_LOT * _PROCESSES, requests)
+        seeded = seed(url, records)
+        _add_manager(url)
+        await _measure(url, seeded, requests)
 
 
-def _manager(store: Store) -> int:
+def _add_manager(url: str) -> None:
     values = {"username": "bench", "email": "bench@factory.example", "full_name": "Bench", "is_active": True}
-    with store.writing(Author(name="bench")) as connection:
-        made = users.create(connection, {**values, "role": Role.MANAGER}, hashed(_PASSWORD), datetime.now(UTC))
-    return made.id
+    with closing(Store(url)) as store, store.writing(Author(name="bench")) as connection:
+        users.create(connection, {**values, "role": Role.MANAGER}, hashed(_PASSWORD), datetime.now(UTC))
 
 
-async def _measure(url: str, serial_number: str, records: int, requests: int) -> None:
+async def _measure(url: str, records: int, requests: int) -> None:
     port = free_port()
     command = [sys.executable, "-m", "central", "api", "--port", str(port)]
     with tempfile.TemporaryDirectory(prefix="neurohub-bench-") as folder:
@@ -65,13 +61,14 @@ async def _measure(url: str, serial_number: str, records: int, requests: int) ->
             await service.line("api listening", timeout_s=60)
             said = await client.post("/auth/login/json", json={"username": "bench", "password": _PASSWORD})
             client.headers["Authorization"] = f"Bearer {said.json()['access_token']}"
-            unit = (await client.get(f"/serials/number/{serial_number}")).json()
+            [unit] = (await client.get("/serials", params={"limit": 1})).json()
+            trace = f"/serials/{unit['serial_number']}/trace"
             units = await _open_units(client, requests)
             entries = [_entries(client, mine, said.json()["user"]["id"], await _process_ids(client)) for mine in units]
             kinds: dict[str, Ask] = {
                 "floor: GET /auth/me": lambda client, _: client.get("/auth/me"),
                 "GET /lots/{id}": lambda client, _: client.get(f"/lots/{unit['lot_id']}"),
-                "GET /serials/{serial_number}/trace": lambda client, _: client.get(f"/serials/{serial_number}/trace"),
+                "GET /serials/{serial_number}/trace": lambda client, _: client.get(trace),
                 "GET /analytics/dashboard": lambda client, _: client.get("/analytics/dashboard"),
                 "POST /process-data": lambda _, number: next(entries[number]),
             }
@@ -87,8 +84,10 @@ async def _open_units(client: httpx2.AsyncClient, requests: int) -> list[list[di
     """Units that nobody has worked on, as many for each client as it will enter results of."""
     each = math.ceil((requests + 1) / _PROCESSES)  # one is not counted
     units: list[list[dict[str, Any]]] = []
+    named = {"model_code": "BENCH", "model_name": "Bench"}
+    model = (await client.post("/product-models", json=named)).raise_for_status().json()
     for _ in range(CLIENTS):
-        body = {"product_model_id": 1, "production_date": str(datetime.now(UTC).date()), "shift": "N"}
+        body = {"product_model_id": model["id"], "production_date": str(datetime.now(UTC).date()), "shift": "N"}
         lot = (await client.post("/lots", json={**body, "target_quantity": each})).raise_for_status().json()
         mine = []
         for place in range(1, each + 1):
