@@ -52,10 +52,10 @@ def run(
 
     Example: neurohub-agent run /etc/neurohub/stations/P03-A.yaml
     """
-    from agent.reload import source_of  # noqa: PLC0415
-    from agent.settings import SettingsError, load  # noqa: PLC0415
-    from agent.station import run_station  # noqa: PLC0415
-    from messaging.logs import configure_logging  # noqa: PLC0415
+    from agent.reload import source_of
+    from agent.settings import SettingsError, load
+    from agent.station import run_station
+    from messaging.logs import configure_logging
 
     configure_logging(verbose=verbose)
     try:
@@ -81,7 +81,7 @@ def check(
 
     Example: neurohub-agent check config/stations/*.yaml
     """
-    from agent.check import as_text, checked, in_json  # noqa: PLC0415
+    from agent.check import as_text, checked, in_json
 
     found = [checked(file, overrides or ()) for file in files]
     if as_json:
@@ -124,7 +124,7 @@ def init(
 
     Example: neurohub-agent init --station P03-C --process P03_SENSOR_INSPECTION --connect tester.host=10.0.3.21
     """
-    from agent import init_command  # noqa: PLC0415
+    from agent import init_command
 
     given = {"id": station, "site": site, "line": line, "process": process}
     try:
@@ -145,8 +145,8 @@ def schema() -> None:
 
     Example: neurohub-agent schema > schema.json
     """
-    from agent.schema import text  # noqa: PLC0415
-    from drivers.registry import Unloadable, protocols  # noqa: PLC0415
+    from agent.schema import text
+    from drivers.registry import Unloadable, protocols
 
     typer.echo(text({name: one for name, one in protocols().items() if not isinstance(one, Unloadable)}), nl=False)
 
@@ -172,9 +172,9 @@ def simulate(
 
     Example: neurohub-agent simulate config/stations/P03-A.yaml
     """
-    from agent.settings import load  # noqa: PLC0415
-    from agent.simulate import run_simulation  # noqa: PLC0415
-    from messaging.logs import configure_logging  # noqa: PLC0415
+    from agent.settings import load
+    from agent.simulate import run_simulation
+    from messaging.logs import configure_logging
 
     configure_logging()
     try:
@@ -194,8 +194,8 @@ def cards(
 
     Example: neurohub-agent cards config/stations/P08-A.yaml --zpl | nc printer-1.line 9100
     """
-    from agent.dialogue.cards import as_table, as_zpl, cards_of  # noqa: PLC0415
-    from agent.settings import load  # noqa: PLC0415
+    from agent.dialogue.cards import as_table, as_zpl, cards_of
+    from agent.settings import load
 
     try:
         settings = load(file, overrides or ())
@@ -230,9 +230,9 @@ def probe(
 
     Example: neurohub-agent probe /etc/neurohub/stations/P03-A.yaml tester temperature
     """
-    from agent.probe_command import probe_machines  # noqa: PLC0415
-    from agent.settings import load  # noqa: PLC0415
-    from messaging.logs import configure_logging  # noqa: PLC0415
+    from agent.probe_command import probe_machines
+    from agent.settings import load
+    from messaging.logs import configure_logging
 
     configure_logging()
     try:
@@ -257,9 +257,9 @@ def trust(
 
     Exit code 0 when it is trusted, 1 when not. Example: neurohub-agent trust /etc/neurohub/stations/P01-A.yaml marker
     """
-    from agent.settings import load  # noqa: PLC0415
-    from agent.trust import trust_machine  # noqa: PLC0415
-    from contracts.errors import NeuroHubError  # noqa: PLC0415
+    from agent.settings import load
+    from agent.trust import trust_machine
+    from contracts.errors import NeuroHubError
 
     try:
         settings = load(file, overrides or ())

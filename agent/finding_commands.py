@@ -27,7 +27,7 @@ def browse(
 
     Example: neurohub-agent browse opc.tcp://10.0.3.5:4840 --search depth --yaml
     """
-    from agent.finding import show_tree  # noqa: PLC0415  # a station starts quickly
+    from agent.finding import show_tree
 
     _end(lambda: show_tree(url, search, start, depth, as_yaml=as_yaml))
 
@@ -53,7 +53,7 @@ def scan(
 
     Example: neurohub-agent scan 10.0.3.21 --device-id 1 --table holding_register --count 100
     """
-    from agent.finding import modbus_at, numbers, show_devices, show_registers, table_named  # noqa: PLC0415
+    from agent.finding import modbus_at, numbers, show_devices, show_registers, table_named
 
     def found() -> int:
         connect = modbus_at(target, baudrate, parity, device_id or 1)
@@ -77,7 +77,7 @@ def sniff(
 
     Example: neurohub-agent sniff /dev/serial/by-id/usb-FTDI_A1 --seconds 10
     """
-    from agent.finding import sniff as listen_and_guess  # noqa: PLC0415  # a station starts quickly
+    from agent.finding import sniff as listen_and_guess
 
     _end(lambda: int(listen_and_guess(port, baudrate, parity, seconds)))
 

@@ -31,8 +31,8 @@ def record(
 
     Example: neurohub-agent record /etc/neurohub/stations/P02-A.yaml driver --into driver.jsonl --count 20
     """
-    from agent.recording import record_machine  # noqa: PLC0415  # a station starts quickly
-    from agent.settings import load  # noqa: PLC0415
+    from agent.recording import record_machine
+    from agent.settings import load
 
     try:
         written = asyncio.run(record_machine(load(file), machine, into, seconds, count))
@@ -62,7 +62,7 @@ def replay(
 
     Example: neurohub-agent replay P03-A.new.yaml --history
     """
-    from agent.replay_shown import show_replay  # noqa: PLC0415  # a station starts quickly
+    from agent.replay_shown import show_replay
 
     try:
         differing = show_replay(file, recording, history=history, everything=everything)

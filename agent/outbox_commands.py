@@ -50,10 +50,10 @@ def list_records(
 
     Example: neurohub-agent outbox list /var/lib/neurohub/P03-A/outbox.db --state waiting
     """
-    from rich.markup import escape  # noqa: PLC0415  # a station starts quickly
+    from rich.markup import escape
 
-    from agent.outbox.look import State  # noqa: PLC0415
-    from agent.terminal import console, table, verdict  # noqa: PLC0415
+    from agent.outbox.look import State
+    from agent.terminal import console, table, verdict
 
     with _looked_at(outbox) as seen:
         typer.echo(", ".join(f"{count} {name.value}" for name, count in seen.counts().items()))
@@ -109,7 +109,7 @@ def export(outbox: OutboxPath, state: OfState = None, machine: OfMachine = None)
 
     Example: neurohub-agent outbox export /var/lib/neurohub/P03-A/outbox.db --state waiting > waiting.jsonl
     """
-    from agent.outbox.look import State  # noqa: PLC0415  # a station starts quickly
+    from agent.outbox.look import State
 
     with _looked_at(outbox) as seen:
         for held in seen.records(state=None if state is None else State(state), machine=machine):
@@ -129,7 +129,7 @@ def retry(
 
     Example: neurohub-agent outbox retry /var/lib/neurohub/P03-A/outbox.db
     """
-    from agent.outbox.look import retry as take_up  # noqa: PLC0415  # a station starts quickly
+    from agent.outbox.look import retry as take_up
 
     try:
         again, damaged = take_up(outbox, seq)
@@ -166,7 +166,7 @@ def salvage(
 
     Example: neurohub-agent outbox salvage /var/lib/neurohub/P03-A/outbox.db.damaged-20261123T031500.000000Z
     """
-    from agent.outbox.salvage import salvage as bring  # noqa: PLC0415  # a station starts quickly
+    from agent.outbox.salvage import salvage as bring
 
     try:
         found = bring(file, into or file.with_name("outbox.db"), _names(stream or ()))
@@ -180,7 +180,7 @@ def salvage(
 
 @contextmanager
 def _looked_at(outbox: Path) -> "Iterator[Look]":
-    from agent.outbox.look import look  # noqa: PLC0415  # a station starts quickly
+    from agent.outbox.look import look
 
     try:
         with look(outbox) as seen:
@@ -251,7 +251,7 @@ def _of_stream(one: "StreamFound") -> list[str]:
 
 
 def _listed(seqs: list[int]) -> str:
-    from contracts.envelope import ranges_of  # noqa: PLC0415  # a station starts quickly
+    from contracts.envelope import ranges_of
 
     return _shown(ranges_of(sorted(seqs)))
 

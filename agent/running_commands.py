@@ -27,7 +27,7 @@ def status(file: StationFile, as_json: AsJson = False) -> None:
 
     Example: neurohub-agent status /etc/neurohub/stations/P03-A.yaml
     """
-    from agent.running_shown import show_status  # noqa: PLC0415  # a station starts quickly
+    from agent.running_shown import show_status
 
     found = _answer(file, {"ask": "status"})
     if as_json:
@@ -49,7 +49,7 @@ def watch(
 
     Example: neurohub-agent watch /etc/neurohub/stations/P03-A.yaml
     """
-    from agent.running_shown import show_result  # noqa: PLC0415  # a station starts quickly
+    from agent.running_shown import show_result
 
     def show(result: Mapping[str, Any]) -> None:
         if as_json:
@@ -103,7 +103,7 @@ def diff(file: StationFile) -> None:
 
 
 def _answer(file: Path, question: Mapping[str, Any]) -> Mapping[str, Any]:
-    from agent.control_client import answer_to, state_dir_of  # noqa: PLC0415  # a station starts quickly
+    from agent.control_client import answer_to, state_dir_of
 
     try:
         return asyncio.run(answer_to(state_dir_of(file), question))
@@ -113,7 +113,7 @@ def _answer(file: Path, question: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 async def _watched(file: Path, show: Any, count: int | None) -> None:
-    from agent.control_client import asked, state_dir_of  # noqa: PLC0415  # a station starts quickly
+    from agent.control_client import asked, state_dir_of
 
     seen = 0
     async for line in asked(state_dir_of(file), {"ask": "watch"}):
